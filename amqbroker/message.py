@@ -1,0 +1,62 @@
+"""A message as it came, and its place in a queue.
+
+Both are the words that the parser, the queues and the store share: the parser makes a `Message`, a queue makes one
+`Entry` for each message that it holds, the store writes both. There is one of each for every message in memory, so they
+hold bytes and native numbers, nothing decoded.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from mypy_extensions import i64
+
+# Message.bits
+MANDATORY: Final = 1
+IMMEDIATE: Final = 2
+
+# Entry.state: how far the journal is with this entry.
+VOLATILE: Final = 0  # never journaled: a transient message, or a queue that is not durable
+PENDING: Final = 1  # waits for the next batch
+WRITTEN: Final = 2  # is in a batch that was taken for writing: settling it needs a record
+SETTLED: Final = 3  # settled before its batch was taken: is never written
+
+
+@final
+class Message:
+    """A published message, as it came.
+
+    `channel` is the channel number of the publish. `address` is the exchange and the routing key as two AMQP short
+    strings, length octets included: the key of the route cache and the tail of every basic.deliver. `bits` are
+    MANDATORY and IMMEDIATE. `header` is the payload of the content header frame (class 60, weight, body size, property
+    flags, properties). `body` is the whole body. `persistent` is delivery_mode = 2.
+    """
+
+    __slots__ = ("address", "bits", "body", "channel", "header", "persistent")
+
+    def __init__(self, channel: i64, address: bytes, bits: i64, header: bytes, body: bytes, persistent: bool) -> None:
+        self.channel: i64 = channel
+        self.address = address
+        self.bits: i64 = bits
+        self.header = header
+        self.body = body
+        self.persistent = persistent
+
+
+class Entry:
+    """A message's place in one queue.
+
+    `index` grows with every message of the queue and never falls or repeats: a requeued entry returns to its place by
+    it, and it names the message on disk. `file` is the number of the journal file that holds it, once `state` is
+    WRITTEN.
+    """
+
+    __slots__ = ("file", "index", "message", "queue_id", "redelivered", "state")
+
+    def __init__(self, message: Message, queue_id: i64, index: i64) -> None:
+        self.message = message
+        self.queue_id: i64 = queue_id
+        self.index: i64 = index
+        self.state: i64 = VOLATILE
+        self.file: i64 = 0
+        self.redelivered = False
