@@ -1,0 +1,1 @@
+"""Interoperability suite: clients written by others, all put through one checklist."""

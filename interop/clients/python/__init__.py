@@ -1,0 +1,1 @@
+"""The Python clients: one list of checks, and a driver for each library."""
