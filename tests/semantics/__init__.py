@@ -1,0 +1,1 @@
+"""Conformance tests: what a client sees on the wire, one numbered fact at a time."""

@@ -1,0 +1,154 @@
+"""Fixtures of the conformance tests.
+
+By default every test has a fresh node in memory. `--broker-url amqp://user:password@host:port` runs the folder
+against any broker on the network instead: names are then unique to the run and removed after each test, and tests
+that need a settable clock or a restart are skipped.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from pamqp import commands
+from pamqp.common import FieldTable
+
+from .peer import Channel, Peer
+from .transports import Broker, SocketBroker
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that names a broker on the network."""
+    parser.addoption("--broker-url", default=None, help="run against this broker, not in memory")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marks."""
+    config.addinivalue_line("markers", "fact(*numbers): the numbered facts a test proves")
+    config.addinivalue_line(
+        "markers", "differs_on_reference(why): not run on RabbitMQ over a socket"
+    )
+
+
+class Bench:
+    """A broker, the peers connected to it and the names in use, for one test."""
+
+    _run = f"{os.getpid():x}"
+    _numbers = itertools.count(1)
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.in_memory = broker.in_memory
+        self.peers: list[Peer] = []
+        self.names: list[str] = []
+
+    def name(self, stem: str = "t") -> str:
+        """A name for a queue or exchange that nobody else uses."""
+        name = f"{stem}-{self._run}-{next(self._numbers)}"
+        self.names.append(name)
+        return name
+
+    def raw(self) -> Peer:
+        """A connected peer that has not sent a byte."""
+        peer = Peer(self.broker.transport())
+        self.peers.append(peer)
+        return peer
+
+    def connect(
+        self,
+        user: str = "guest",
+        password: str = "guest",
+        vhost: str = "/",
+        *,
+        capabilities: FieldTable | None = None,
+        channel_max: int = 2047,
+        frame_max: int = 131072,
+        heartbeat: int = 0,
+    ) -> Peer:
+        """A peer with an open connection."""
+        peer = self.raw()
+        peer.handshake(
+            user,
+            password,
+            vhost,
+            capabilities=capabilities,
+            channel_max=channel_max,
+            frame_max=frame_max,
+            heartbeat=heartbeat,
+        )
+        return peer
+
+    def channel(self) -> Channel:
+        """An open channel on a connection of its own."""
+        return self.connect().open_channel()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass (in memory only)."""
+        self.broker.advance(seconds)
+
+    def tidy(self) -> None:
+        """Drop the peers and, on a shared broker, delete what the test left."""
+        for peer in self.peers:
+            peer.drop()
+        if self.in_memory or not self.names:
+            return
+        peer = Peer(self.broker.transport())
+        peer.handshake()
+        channel = peer.open_channel()
+        for name in self.names:
+            for question, answer in (
+                (commands.Queue.Delete(queue=name), commands.Queue.DeleteOk),
+                (commands.Exchange.Delete(exchange=name), commands.Exchange.DeleteOk),
+            ):
+                channel.send(question)
+                if not isinstance(peer.next_item(channel.number), answer):
+                    channel.send(commands.Channel.CloseOk())
+                    channel.open()
+        peer.close()
+
+
+@pytest.fixture(scope="session")
+def shared_broker(request: pytest.FixtureRequest) -> Broker | None:
+    """The broker of `--broker-url`, or None when the tests run in memory."""
+    url = request.config.getoption("--broker-url", default=None)
+    if not url:
+        return None
+    parts = urlsplit(url)
+    broker = SocketBroker(parts.hostname or "127.0.0.1", parts.port or 5672)
+    peer = Peer(broker.transport())
+    peer.handshake()
+    broker.is_reference = "amqbroker_version" not in peer.server_properties
+    peer.close()
+    return broker
+
+
+@pytest.fixture
+def bench(request: pytest.FixtureRequest, shared_broker: Broker | None) -> Iterator[Bench]:
+    """A broker with `guest` and the vhost `/`, and peers to talk to it."""
+    mark = request.node.get_closest_marker("differs_on_reference")
+    if mark is not None and shared_broker is not None and shared_broker.is_reference:
+        pytest.skip(f"differs on the reference: {mark.args[0]}")
+    if shared_broker is not None:
+        broker = shared_broker
+    else:
+        pytest.skip("no broker in memory yet")
+    bench = Bench(broker)
+    yield bench
+    bench.tidy()
+
+
+@pytest.fixture
+def memory_bench(bench: Bench) -> Bench:
+    """A bench whose clock can be set; skipped over a socket."""
+    if not bench.in_memory:
+        pytest.skip("needs a settable clock")
+    return bench
+
+
+@pytest.fixture
+def ch(bench: Bench) -> Channel:
+    """An open channel."""
+    return bench.channel()

@@ -1,0 +1,19 @@
+"""The two marks of the conformance tests.
+
+`fact` ties a test to the numbers of `docs/COMPATIBILITY.md`; `differs_on_reference` says why a test of ours cannot
+pass on the RabbitMQ release the folder is checked against, and skips it there and only there.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+
+def fact(*numbers: int) -> pytest.MarkDecorator:
+    """Mark a test as proof of these facts."""
+    return pytest.mark.fact(*numbers)
+
+
+def differs_on_reference(why: str) -> pytest.MarkDecorator:
+    """Skip a test when the folder runs over a socket against RabbitMQ, for the reason given."""
+    return pytest.mark.differs_on_reference(why)
