@@ -1,0 +1,36 @@
+"""The configuration: a frozen tree, read from text.
+
+`Config()` is the broker without any configuration; `load` reads a file's text, the environment and
+options into one. Nothing here touches files or the process's environment: the caller hands both in.
+"""
+
+from amqbroker.config.load import environment_variables, load, parse_listener
+from amqbroker.config.model import (
+    Config,
+    Limits,
+    Listener,
+    Log,
+    Permission,
+    ServerProperties,
+    Store,
+    User,
+    Vhost,
+)
+from amqbroker.config.tree import ConfigError, Problem
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Limits",
+    "Listener",
+    "Log",
+    "Permission",
+    "Problem",
+    "ServerProperties",
+    "Store",
+    "User",
+    "Vhost",
+    "environment_variables",
+    "load",
+    "parse_listener",
+]

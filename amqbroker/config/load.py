@@ -1,0 +1,360 @@
+"""From text to a `Config`, or to every problem of it at once.
+
+Later sources win: the defaults, the file, the environment (`AMQBROKER_<SECTION>_<KEY>`), the
+options. The types in `model` drive everything: which keys there are, what a value may be, what an
+environment variable is called. What a type cannot say (regular expressions, names used twice) is
+checked at the end of this module.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Final
+
+from msgspec import inspect
+
+from amqbroker.config.model import SIZE, Config, Listener, Permission, User
+from amqbroker.config.tree import (
+    ENVIRONMENT_PREFIX,
+    ConfigError,
+    Leaf,
+    Problem,
+    Sequence,
+    Table,
+    Tree,
+    from_options,
+    from_yaml,
+    merged,
+)
+
+_SIZE_UNITS: Final[dict[str, int]] = {
+    "": 1,
+    "b": 1,
+    "kb": 1000,
+    "mb": 1000**2,
+    "gb": 1000**3,
+    "kib": 1024,
+    "mib": 1024**2,
+    "gib": 1024**3,
+}
+_NUMBER: Final = re.compile(r"([+-]?[0-9][0-9_]*)\s*([A-Za-z]*)")
+_HOST: Final = re.compile(r"\[(?P<ipv6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[^\s:\[\]/]+)")
+# A variable that nobody meant for us (Kubernetes sets AMQBROKER_PORT for a service of that name) is
+# passed over, one that is so close to a known name is a mistake.
+_ENVIRONMENT_LIKENESS: Final = 0.8
+# RabbitMQ's format: four bytes of salt and a SHA-256.
+_PASSWORD_HASH_BYTES: Final = 4 + 32
+
+
+def load(
+    text: str = "",
+    source: str = "",
+    environ: Mapping[str, str] | None = None,
+    options: Mapping[str, object] | None = None,
+) -> Config:
+    """The configuration of a file's text, of environment variables and of options.
+
+    `source` names the file in messages. `options` is shaped like the file: `{"log": {"level":
+    "debug"}}`. Raises ConfigError, which carries every problem found.
+    """
+    problems: list[Problem] = []
+    tree: Tree = from_yaml(text, source, problems) or Table(source)
+    for name, value in (environ or {}).items():
+        over = _from_environment(name, value, problems)
+        if over is not None:
+            tree = merged(tree, over)
+    if options:
+        tree = merged(tree, from_options(options, "option"))
+    checker = _Checker(problems)
+    config = checker.value(inspect.type_info(Config), tree, "")
+    if isinstance(config, Config):
+        checker.check_names(config, tree)
+    if problems or not isinstance(config, Config):
+        raise ConfigError(problems)
+    return config
+
+
+def parse_listener(text: str) -> Listener | None:
+    """The address that `host:port`, `[ipv6]:port` or a host alone names, if it names one."""
+    match = _HOST.match(text)
+    if match is None:
+        return None
+    host = match["ipv6"] or match["name"]
+    rest = text[match.end() :]
+    if not rest:
+        return Listener(host)
+    port = rest[1:]
+    if rest[0] != ":" or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
+        return None
+    return Listener(host, int(port))
+
+
+def environment_variables() -> dict[str, tuple[str, ...]]:
+    """The name of every environment variable that is read, and the path of its key."""
+    return {name: path for name, path, _ in _environment()}
+
+
+def _environment() -> Iterator[tuple[str, tuple[str, ...], inspect.Type]]:
+    root = inspect.type_info(Config)
+    assert isinstance(root, inspect.StructType), root
+    for section in root.fields:
+        prefix = ENVIRONMENT_PREFIX + section.name.upper()
+        if isinstance(section.type, inspect.StructType):
+            for key in section.type.fields:
+                yield f"{prefix}_{key.name.upper()}", (section.name, key.name), key.type
+        else:
+            yield prefix, (section.name,), section.type
+
+
+def _from_environment(name: str, value: str, problems: list[Problem]) -> Tree | None:
+    """The tree that one environment variable stands for, or None if it is not ours or empty."""
+    if not name.startswith(ENVIRONMENT_PREFIX) or not value:
+        return None
+    known = {known: (path, kind) for known, path, kind in _environment()}
+    if name not in known:
+        words = {key.removeprefix(ENVIRONMENT_PREFIX): key for key in known}
+        close = get_close_matches(
+            name.removeprefix(ENVIRONMENT_PREFIX), words, 1, _ENVIRONMENT_LIKENESS
+        )
+        if close:
+            problems.append(Problem(name, f"unknown variable; did you mean {words[close[0]]}?"))
+        return None
+    path, kind = known[name]
+    tree = _environment_value(name, value, kind, problems)
+    for key in reversed(path):
+        table = Table(name)
+        if tree is not None:
+            table.put(key, name, tree)
+        tree = table
+    return tree
+
+
+def _environment_value(
+    name: str, value: str, kind: inspect.Type, problems: list[Problem]
+) -> Tree | None:
+    if isinstance(kind, inspect.VarTupleType) and not _has_keys(kind.item_type):
+        words = [word.strip() for word in value.split(",")]
+        return Sequence(name, [Leaf(name, word, word) for word in words if word])
+    if isinstance(kind, inspect.VarTupleType | inspect.DictType):
+        return from_yaml(value, name, problems)
+    return Leaf(name, value, value)
+
+
+def _has_keys(kind: inspect.Type) -> bool:
+    return isinstance(kind, inspect.StructType) and kind.cls is not Listener
+
+
+class _Checker:
+    """Turns a tree into the values of a type, and collects what does not fit.
+
+    A value that does not fit becomes None; its problem is in the list, so nobody uses it.
+    """
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self._problems = problems
+
+    def value(self, kind: inspect.Type, tree: Tree, path: str) -> object:
+        """The value of `tree` as `kind`; `path` is its name in messages."""
+        is_size = False
+        if isinstance(kind, inspect.Metadata):
+            is_size = kind.extra == SIZE
+            kind = kind.type
+        if isinstance(kind, inspect.StructType):
+            if kind.cls is Listener:
+                return self._listener(tree, path)
+            return self._struct(kind, tree, path)
+        if isinstance(kind, inspect.VarTupleType):
+            return self._tuple(kind, tree, path)
+        if isinstance(kind, inspect.DictType):
+            return self._mapping(kind, tree, path)
+        if isinstance(kind, inspect.IntType):
+            return self._integer(kind, is_size, tree, path)
+        if isinstance(kind, inspect.LiteralType):
+            return self._choice(kind, tree, path)
+        return self._text(kind, tree, path)
+
+    def _struct(self, kind: inspect.StructType, tree: Tree, path: str) -> object:
+        fields = {item.name: item for item in kind.fields}
+        if isinstance(tree, Leaf) and tree.value is None:
+            tree = Table(tree.where)  # `limits:` with nothing below it
+        if not isinstance(tree, Table):
+            self._wrong(tree, path, f"a table with the keys {', '.join(fields)} is needed")
+            return None
+        count = len(self._problems)
+        values: dict[str, object] = {}
+        for key, item in tree.items.items():
+            if key in fields:
+                values[key] = self.value(fields[key].type, item, f"{path}.{key}" if path else key)
+            else:
+                self._unknown_key(key, tree.key_where[key], path, list(fields))
+        for name, item_field in fields.items():
+            if item_field.required and name not in values:
+                self._add(tree.where, path, f"the key {name!r} is missing")
+        if len(self._problems) > count:
+            return None
+        made: object = kind.cls(**values)
+        if isinstance(made, User):
+            self._check_user(made, tree, path)
+        elif isinstance(made, Permission):
+            self._check_permission(made, tree, path)
+        return made
+
+    def _tuple(self, kind: inspect.VarTupleType, tree: Tree, path: str) -> object:
+        if not isinstance(tree, Sequence):
+            self._wrong(
+                tree, path, "a list ([one, two], or one item a line behind a dash) is needed"
+            )
+            return None
+        return tuple(
+            self.value(kind.item_type, item, f"{path}[{i}]") for i, item in enumerate(tree.items)
+        )
+
+    def _mapping(self, kind: inspect.DictType, tree: Tree, path: str) -> object:
+        if not isinstance(tree, Table):
+            self._wrong(tree, path, "a table (one `name: value` a line) is needed")
+            return None
+        return {
+            key: self.value(kind.value_type, item, f"{path}[{key!r}]")
+            for key, item in tree.items.items()
+        }
+
+    def _integer(self, kind: inspect.IntType, is_size: bool, tree: Tree, path: str) -> object:
+        low, high = kind.ge, kind.le
+        assert low is not None, path
+        assert high is not None, path
+        unit = " (bytes, or a size such as 64MiB)" if is_size else ""
+        needed = f"a whole number from {low} to {high}{unit} is needed"
+        value = _integer_of(tree, is_size) if isinstance(tree, Leaf) else None
+        if value is None or not low <= value <= high:
+            self._wrong(tree, path, needed)
+            return None
+        return value
+
+    def _choice(self, kind: inspect.LiteralType, tree: Tree, path: str) -> object:
+        words = [str(word) for word in kind.values]
+        text = tree.text if isinstance(tree, Leaf) else None
+        if text is not None and text.lower() in words:
+            return text.lower()
+        hint = _did_you_mean(text or "", words)
+        self._wrong(tree, path, f"one of {', '.join(words)} is needed", hint)
+        return None
+
+    def _text(self, kind: inspect.Type, tree: Tree, path: str) -> object:
+        if isinstance(tree, Leaf):
+            if tree.text is not None:
+                return tree.text
+            if tree.value is None and isinstance(kind, inspect.UnionType):
+                return None
+        self._wrong(tree, path, "a text is needed")
+        return None
+
+    def _listener(self, tree: Tree, path: str) -> object:
+        text = tree.text if isinstance(tree, Leaf) else None
+        listener = parse_listener(text) if text is not None else None
+        if listener is None:
+            self._wrong(
+                tree,
+                path,
+                "host:port (such as 127.0.0.1:5672, 0.0.0.0:5672 or [::1]:5672) is needed",
+            )
+        return listener
+
+    def _check_user(self, user: User, table: Table, path: str) -> None:
+        if (user.password is None) == (user.password_hash is None):
+            self._add(table.where, path, "either password or password_hash is needed, not both")
+        elif user.password_hash is not None and not _is_password_hash(user.password_hash):
+            self._add(
+                table.key_where["password_hash"],
+                f"{path}.password_hash",
+                "not a RabbitMQ password hash: base64 of a 4-byte salt and a SHA-256 is needed",
+            )
+
+    def _check_permission(self, permission: Permission, table: Table, path: str) -> None:
+        for key in table.items:
+            try:
+                re.compile(str(getattr(permission, key)))
+            except re.error as error:
+                self._add(
+                    table.key_where[key], f"{path}.{key}", f"not a regular expression: {error}"
+                )
+
+    def check_names(self, config: Config, tree: Tree) -> None:
+        """Names that must be unique, and names that must be known."""
+        vhosts = [vhost.name for vhost in config.vhosts]
+        self._check_unique("vhosts", vhosts, tree)
+        self._check_unique("users", [user.name for user in config.users], tree)
+        self._check_unique("listeners", [str(item) for item in config.listeners if item.port], tree)
+        for i, user in enumerate(config.users):
+            for vhost in user.permissions:
+                if vhost not in vhosts:
+                    self._add(
+                        _where(tree, "users", i, "permissions", vhost),
+                        f"users[{i}].permissions",
+                        f"there is no virtual host {vhost!r}{_did_you_mean(vhost, vhosts)}",
+                    )
+
+    def _check_unique(self, key: str, names: list[str], tree: Tree) -> None:
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                self._add(_where(tree, key, i), f"{key}[{i}]", f"{name!r} is there twice")
+
+    def _unknown_key(self, key: str, where: str, path: str, known: list[str]) -> None:
+        hint = _did_you_mean(key, known) or f"; the keys here are {', '.join(known)}"
+        self._add(where, path, f"unknown key {key!r}{hint}")
+
+    def _wrong(self, tree: Tree, path: str, needed: str, hint: str = "") -> None:
+        self._add(tree.where, path, f"{needed}, not {_shown(tree)}{hint}")
+
+    def _add(self, where: str, path: str, text: str) -> None:
+        self._problems.append(Problem(where, f"{path}: {text}" if path else text))
+
+
+def _integer_of(leaf: Leaf, is_size: bool) -> int | None:
+    if isinstance(leaf.value, int) and not isinstance(leaf.value, bool) and leaf.text is None:
+        return leaf.value
+    match = _NUMBER.fullmatch(leaf.text or "")
+    if match is None:
+        return None
+    unit = match[2].lower()
+    if unit not in _SIZE_UNITS or (unit and not is_size):
+        return None
+    return int(match[1]) * _SIZE_UNITS[unit]
+
+
+def _is_password_hash(text: str) -> bool:
+    try:
+        return len(binascii.a2b_base64(text, strict_mode=True)) == _PASSWORD_HASH_BYTES
+    except ValueError:
+        return False
+
+
+def _did_you_mean(word: str, known: list[str]) -> str:
+    close = get_close_matches(word, known, 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _shown(tree: Tree) -> str:
+    if isinstance(tree, Sequence):
+        return "a list"
+    if isinstance(tree, Table):
+        return "a table"
+    if tree.value is None:
+        return "nothing"
+    return repr(tree.text if tree.text is not None else tree.value)
+
+
+def _where(tree: Tree, *path: str | int) -> str:
+    """Where the value at `path` stands, or the nearest thing around it that was written."""
+    where = tree.where
+    for step in path:
+        if isinstance(tree, Table) and isinstance(step, str) and step in tree.items:
+            where, tree = tree.key_where[step], tree.items[step]
+        elif isinstance(tree, Sequence) and isinstance(step, int) and step < len(tree.items):
+            tree = tree.items[step]
+            where = tree.where
+        else:
+            break
+    return where

@@ -1,0 +1,141 @@
+"""Every setting there is, with its default, its range and its unit.
+
+Invariants: the whole tree is frozen, and `Config()` is valid. A field's name is its key in the
+file; the field's range is in its type, so that reading and documentation cannot disagree. Names end
+in their unit. config/amqbroker.yaml shows every key with its meaning, and a test keeps the two in
+step.
+
+Defaults are RabbitMQ 3.13's wherever it has the same setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct, field
+
+DEFAULT_PORT: Final = 5672
+
+# Sizes may be written as "64MiB" as well as in bytes; `load` looks for this mark.
+SIZE: Final = {"size": True}
+
+# The protocol lets a client insist on 4096 (AMQP 0-9-1 section 1.4.1, frame-min-size).
+FRAME_SIZE_BYTES_MIN: Final = 4096
+# frame-max is a 32-bit number on the wire, but one frame is one piece of memory: 128 MiB is plenty.
+FRAME_SIZE_BYTES_MAX: Final = 134_217_728
+# RabbitMQ's hard cap on message size.
+MESSAGE_SIZE_BYTES_CAP: Final = 536_870_912
+
+Count = Annotated[int, Meta(ge=0, le=2_147_483_647)]
+UInt16 = Annotated[int, Meta(ge=0, le=65_535)]
+
+
+class Listener(Struct, frozen=True):
+    """An address to listen on, written `host:port` or `[ipv6]:port`. Port 0 takes any free port."""
+
+    host: str
+    port: int = DEFAULT_PORT
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Permission(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a user may do in one virtual host.
+
+    Regular expressions on names; an empty one allows nothing.
+    """
+
+    configure: str = ""
+    write: str = ""
+    read: str = ""
+
+
+class User(Struct, frozen=True, forbid_unknown_fields=True):
+    """One user, with either a password or RabbitMQ's salted hash of one.
+
+    `permissions` goes from virtual host to what is allowed there; no entry means no access.
+    """
+
+    name: str
+    password: str | None = None
+    password_hash: str | None = None
+    tags: tuple[str, ...] = ()
+    permissions: Mapping[str, Permission] = field(default_factory=dict)
+
+
+class Vhost(Struct, frozen=True, forbid_unknown_fields=True):
+    """One virtual host; 0 means no limit."""
+
+    name: str
+    max_connections: Count = 0
+    max_queues: Count = 0
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the broker offers in connection.tune, and what it bears from clients."""
+
+    frame_max: Annotated[
+        int, Meta(ge=FRAME_SIZE_BYTES_MIN, le=FRAME_SIZE_BYTES_MAX, extra=SIZE)
+    ] = 131_072
+    channel_max: UInt16 = 2047
+    heartbeat_s: UInt16 = 60
+    handshake_timeout_s: Annotated[int, Meta(ge=1, le=3600)] = 10
+    message_size_bytes_max: Annotated[int, Meta(ge=1, le=MESSAGE_SIZE_BYTES_CAP, extra=SIZE)] = (
+        134_217_728
+    )
+    connections_max: Count = 0
+    outbox_bytes_max: Annotated[int, Meta(ge=4096, le=1_073_741_824, extra=SIZE)] = 262_144
+
+
+class Store(Struct, frozen=True, forbid_unknown_fields=True):
+    """How durable messages are kept."""
+
+    journal_file_size_bytes: Annotated[int, Meta(ge=65_536, le=4_294_967_296, extra=SIZE)] = (
+        67_108_864
+    )
+    settle_delay_ms: Annotated[int, Meta(ge=0, le=60_000)] = 50
+    journal_pending_bytes_max: Annotated[int, Meta(ge=65_536, le=4_294_967_296, extra=SIZE)] = (
+        67_108_864
+    )
+
+
+class ServerProperties(Struct, frozen=True, forbid_unknown_fields=True):
+    """What clients are told in connection.start.
+
+    Celery and kombu choose their behaviour by `product` and `version`; hence the defaults.
+    """
+
+    product: str = "RabbitMQ"
+    version: str = "3.13.7"
+    cluster_name: str = "amqbroker"
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+class Log(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is logged on standard error, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+def _default_users() -> tuple[User, ...]:
+    everything = Permission(configure=".*", write=".*", read=".*")
+    return (
+        User("guest", password="guest", tags=("administrator",), permissions={"/": everything}),
+    )
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole configuration. An empty `data_dir` leaves the choice to the command line."""
+
+    listeners: tuple[Listener, ...] = (Listener("127.0.0.1"),)
+    data_dir: str = ""
+    vhosts: tuple[Vhost, ...] = (Vhost("/"),)
+    users: tuple[User, ...] = field(default_factory=_default_users)
+    loopback_users: tuple[str, ...] = ("guest",)
+    limits: Limits = field(default_factory=Limits)
+    store: Store = field(default_factory=Store)
+    server_properties: ServerProperties = field(default_factory=ServerProperties)
+    log: Log = field(default_factory=Log)
