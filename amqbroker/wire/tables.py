@@ -117,7 +117,7 @@ def table_end(data: bytes, offset: i64, limit: i64, depth: i64 = 0) -> i64:
         if key_end >= end:
             raise malformed("a field is cut short")
         check_utf8(data, position + 1, key_end)
-        position = _value_end(data, key_end, end, depth)
+        position = value_end(data, key_end, end, depth)
     return end
 
 
@@ -125,7 +125,7 @@ def _array_end(data: bytes, offset: i64, limit: i64, depth: i64) -> i64:
     end = _block_end(data, offset, limit, depth)
     position: i64 = offset + 4
     while position < end:
-        position = _value_end(data, position, end, depth)
+        position = value_end(data, position, end, depth)
     return end
 
 
@@ -141,8 +141,8 @@ def _block_end(data: bytes, offset: i64, limit: i64, depth: i64) -> i64:
     return offset + 4 + size
 
 
-def _value_end(data: bytes, offset: i64, limit: i64, depth: i64) -> i64:
-    """Where the value ends whose type octet is at `offset`, which is before `limit`."""
+def value_end(data: bytes, offset: i64, limit: i64, depth: i64 = 0) -> i64:
+    """Where the value ends whose type octet is at `offset`, before `limit`. 502 if malformed."""
     kind: i64 = data[offset]
     start: i64 = offset + 1
     size: i64 = SIZES[kind]
