@@ -70,7 +70,7 @@ class Checks:
         no_vhost = Address(
             address.host, address.port, address.user, address.password, scope.name("no-vhost")
         )
-        expect_refused(scope, no_vhost, "NOT_ALLOWED")
+        expect_refused(scope, no_vhost, self._driver.no_vhost_text)
 
     def declare(self, scope: Scope) -> None:
         channel = scope.channel(confirm=True)
@@ -474,18 +474,25 @@ class Scope:
 
     def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
         try:
-            channel = self.channel()
-            for queue in self._queues:
-                channel.delete_queue(queue)
-            for exchange in self._exchanges:
-                channel.delete_exchange(exchange)
-            for connection in self._connections:
-                connection.close()
+            while self._connections:
+                self._connections[-1].close()
+                self._connections.pop()
+            if self._queues or self._exchanges:
+                self._delete_all()
         except Exception:
             for connection in self._connections:
                 connection.abandon()
             if error_type is None:
                 raise  # a check that passed must also clean up
+
+    def _delete_all(self) -> None:
+        connection = self.connect()
+        channel = connection.channel()
+        for queue in self._queues:
+            channel.delete_queue(queue)
+        for exchange in self._exchanges:
+            channel.delete_exchange(exchange)
+        connection.close()
 
     def name(self, suffix: str) -> str:
         """A name that no other check or run uses."""

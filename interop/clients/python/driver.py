@@ -201,6 +201,8 @@ class Driver(ABC):
 
     #: Type in which this client reports each reply code that closes a channel.
     error_types: ClassVar[dict[int, str]]
+    #: What this client says of a virtual host that does not exist.
+    no_vhost_text: ClassVar[str] = "NOT_ALLOWED"
 
     @abstractmethod
     def connect(self, address: Address, *, heartbeat_s: int = 60) -> Connection: ...
