@@ -347,9 +347,19 @@ class Channel:
         return self.peer.expect(kind, self.number)
 
     def call(self, value: base.Frame, answer: type[T]) -> T:
-        """Send a method and take its answer."""
+        """Send a method and take its answer; deliveries that come before it stay to be expected."""
         self.send(value)
-        return self.expect(answer)
+        early: list[Item] = []
+        while True:
+            item = self.peer.next_item(self.number)
+            if item is None:
+                raise self.peer._missing(f"{answer.name} on channel {self.number}")
+            if not (isinstance(item, Message) and isinstance(item.method, commands.Basic.Deliver)):
+                break
+            early.append(item)
+        self._put_back(early)
+        assert isinstance(item, answer), f"expected {answer.name}, got {show(item)}"
+        return item
 
     def open(self) -> None:
         """Open the channel."""
@@ -382,9 +392,10 @@ class Channel:
 
     def sync(self, queue: str = "") -> None:
         """Return once the broker has handled all this channel sent, and the queue named has handled it too."""
-        early = self._round_trip(queue)
-        inbox = self.peer._inbox.setdefault(self.number, deque())
-        inbox.extendleft(reversed(early))
+        self._put_back(self._round_trip(queue))
+
+    def _put_back(self, items: list[Item]) -> None:
+        self.peer._inbox.setdefault(self.number, deque()).extendleft(reversed(items))
 
     def _round_trip(self, queue: str) -> list[Item]:
         early: list[Item] = []

@@ -271,9 +271,11 @@ def test_fact_093_alternate_exchange_must_be_a_string(bench: Bench) -> None:
     arguments = wire.table({"alternate-exchange": wire.int32(5)})
     head = b"\0\0" + wire.short_string(x) + wire.short_string("direct") + b"\0"
     ch.peer.send_raw(wire.method(ch.number, 40, 10, head + arguments))
-    close = ch.expect_channel_close(406, method=Exchange.Declare)
-    assert close.reply_text.startswith(
-        "PRECONDITION_FAILED - invalid type 'signedint' for arg 'alternate-exchange'"
+    ch.expect_channel_close(
+        406,
+        "PRECONDITION_FAILED - invalid type 'signedint' for arg 'alternate-exchange' in exchange "
+        f"'{x}' in vhost '/'",
+        method=Exchange.Declare,
     )
 
 
