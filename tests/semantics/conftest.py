@@ -16,6 +16,7 @@ import pytest
 from pamqp import commands
 from pamqp.common import FieldTable
 
+from . import wire
 from .peer import Channel, Peer
 from .transports import Broker, SocketBroker
 
@@ -89,6 +90,11 @@ class Bench:
         """Let time pass (in memory only)."""
         self.broker.advance(seconds)
 
+    def let_handshake_fail(self) -> None:
+        """Pass the seconds a broker waits before it drops a peer it will not speak to."""
+        if self.in_memory:
+            self.broker.advance(5.0)
+
     def tidy(self) -> None:
         """Drop the peers and, on a shared broker, delete what the test left."""
         for peer in self.peers:
@@ -99,11 +105,11 @@ class Bench:
         peer.handshake()
         channel = peer.open_channel()
         for name in self.names:
-            for question, answer in (
-                (commands.Queue.Delete(queue=name), commands.Queue.DeleteOk),
-                (commands.Exchange.Delete(exchange=name), commands.Exchange.DeleteOk),
+            for exchange, answer in (
+                (False, commands.Queue.DeleteOk),
+                (True, commands.Exchange.DeleteOk),
             ):
-                channel.send(question)
+                peer.send_raw(wire.delete_by_name(channel.number, name, exchange=exchange))
                 if not isinstance(peer.next_item(channel.number), answer):
                     channel.send(commands.Channel.CloseOk())
                     channel.open()

@@ -94,3 +94,9 @@ def content(
 def headers_only(headers: dict[str, Typed]) -> bytes:
     """Property flags and list for content that carries nothing but the header table given."""
     return struct.pack(">H", 0x2000) + table(headers)
+
+
+def delete_by_name(channel: int, name: str, *, exchange: bool) -> bytes:
+    """`queue.delete` or `exchange.delete` of any name, however odd."""
+    arguments = struct.pack(">H", 0) + short_string(name) + b"\0"
+    return method(channel, 40 if exchange else 50, 20 if exchange else 40, arguments)
