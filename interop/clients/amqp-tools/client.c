@@ -716,10 +716,15 @@ static void cleanup(void) {
 
 /* --- the runner --- */
 
-/* Runs the action in a child of its own process group; returns why it failed, "" if it did not. */
-static const char *limited(int seconds, void (*action)(void)) {
+/*
+ * Runs the action in a child of its own process group; returns why it failed, "" if it did not.
+ * The action has at most `most` seconds, and less near the end of the run.
+ */
+static const char *limited(int most, time_t end, void (*action)(void)) {
   static char reason[400];
   int ends[2];
+  int left = (int)(end - time(NULL));
+  int seconds = left < most ? left : most;
   if (seconds <= 0) return "the run took too long";
   if (pipe(ends) < 0) return "pipe failed";
   fflush(stdout);
@@ -767,16 +772,15 @@ int main(int argc, char **argv) {
   time_t end = time(NULL) + RUN_S;
   int failures = 0;
   for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
-    int left = (int)(end - time(NULL));
     snprintf(base, sizeof base, "%s.%s", prefix, checks[i].name);
-    const char *reason = limited(left < CHECK_S ? left : CHECK_S, checks[i].run);
+    const char *reason = limited(CHECK_S, end, checks[i].run);
     if (*reason) {
       failures++;
       printf("CHECK %s FAIL %s\n", checks[i].name, reason);
     } else {
       printf("CHECK %s ok\n", checks[i].name);
     }
-    reason = limited(CLEANUP_S, cleanup);
+    reason = limited(CLEANUP_S, end, cleanup);
     if (*reason) fprintf(stderr, "cleanup of %s: %s\n", checks[i].name, reason);
   }
   return failures ? 1 : 0;

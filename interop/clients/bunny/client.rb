@@ -400,22 +400,28 @@ OptionParser.new do |parser|
 end.parse!
 abort 'usage: --uri amqp://user:password@host:port/vhost --prefix NAME' unless options.size == 2
 
-deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + RUN_S
+DEADLINE = Process.clock_gettime(Process::CLOCK_MONOTONIC) + RUN_S
+
+# Runs the block, which has at most so many seconds, and less near the end of the run.
+def limited(seconds, &block)
+  left = [seconds, DEADLINE - Process.clock_gettime(Process::CLOCK_MONOTONIC)].min
+  raise Failed, 'the run took too long' if left <= 0
+
+  Timeout.timeout(left, Failed, 'it did not end', &block)
+end
+
 failures = 0
 CHECKS.each do |name, check|
   context = Context.new(options[:uri], options[:prefix], name)
-  left = [CHECK_S, deadline - Process.clock_gettime(Process::CLOCK_MONOTONIC)].min
   begin
-    raise Failed, 'the run took too long' if left <= 0
-
-    Timeout.timeout(left, Failed, 'the check did not end') { check.call(context) }
+    limited(CHECK_S) { check.call(context) }
     puts "CHECK #{name} ok"
   rescue StandardError => e
     failures += 1
     puts "CHECK #{name} FAIL #{one_line(e)}"
   end
   begin
-    Timeout.timeout(CLEANUP_S) { context.cleanup }
+    limited(CLEANUP_S) { context.cleanup }
   rescue StandardError => e
     warn "cleanup of #{name}: #{one_line(e)}"
   end

@@ -549,8 +549,12 @@ var checks = []struct {
 	{"close", checkClose},
 }
 
-// limited runs the action and returns why it failed, or "".
-func limited(limit time.Duration, action func()) string {
+// limited runs the action and returns why it failed, or "". The action has the given time, and
+// less near the end of the run.
+func limited(limit time.Duration, deadline time.Time, action func()) string {
+	if left := time.Until(deadline); left < limit {
+		limit = left
+	}
 	if limit <= 0 {
 		return "the run took too long"
 	}
@@ -596,17 +600,13 @@ func main() {
 	status := 0
 	for _, entry := range checks {
 		t := &check{uri: *uri, base: *prefix + "." + entry.name}
-		limit := time.Until(deadline)
-		if limit > checkTime {
-			limit = checkTime
-		}
-		if reason := limited(limit, func() { entry.run(t) }); reason == "" {
+		if reason := limited(checkTime, deadline, func() { entry.run(t) }); reason == "" {
 			fmt.Printf("CHECK %s ok\n", entry.name)
 		} else {
 			status = 1
 			fmt.Printf("CHECK %s FAIL %s\n", entry.name, oneLine(reason))
 		}
-		if reason := limited(cleanupTime, t.cleanup); reason != "" {
+		if reason := limited(cleanupTime, deadline, t.cleanup); reason != "" {
 			fmt.Fprintf(os.Stderr, "cleanup of %s: %s\n", entry.name, oneLine(reason))
 		}
 	}

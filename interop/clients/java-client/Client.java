@@ -552,8 +552,12 @@ public final class Client {
         return checks;
     }
 
-    /** Runs the action and returns why it failed, or null. */
-    private static String limited(ExecutorService threads, long limit, Action action) {
+    /**
+     * Runs the action and returns why it failed, or null. It has at most `most` milliseconds, and
+     * less near the end of the run.
+     */
+    private static String limited(ExecutorService threads, long most, long end, Action action) {
+        long limit = Math.min(most, end - System.currentTimeMillis());
         if (limit <= 0) {
             return "the run took too long";
         }
@@ -594,11 +598,10 @@ public final class Client {
         for (Map.Entry<String, Check> entry : checks().entrySet()) {
             String name = entry.getKey();
             Context t = new Context(uri, prefix + "." + name);
-            long limit = Math.min(CHECK_MS, end - System.currentTimeMillis());
-            String reason = limited(threads, limit, () -> entry.getValue().run(t));
+            String reason = limited(threads, CHECK_MS, end, () -> entry.getValue().run(t));
             System.out.println("CHECK " + name + (reason == null ? " ok" : " FAIL " + reason));
             status = reason == null ? status : 1;
-            reason = limited(threads, CLEANUP_MS, t::cleanup);
+            reason = limited(threads, CLEANUP_MS, end, t::cleanup);
             if (reason != null) {
                 System.err.println("cleanup of " + name + ": " + reason);
             }
