@@ -52,9 +52,9 @@ class Bench:
         self.names.append(name)
         return name
 
-    def raw(self) -> Peer:
+    def raw(self, address: str = "127.0.0.1") -> Peer:
         """A connected peer that has not sent a byte."""
-        peer = Peer(self.broker.transport())
+        peer = Peer(self.broker.transport(address))
         self.peers.append(peer)
         return peer
 
@@ -151,6 +151,21 @@ def memory_bench(bench: Bench) -> Bench:
     """A bench whose clock can be set; skipped over a socket."""
     if not bench.in_memory:
         pytest.skip("needs a settable clock")
+    return bench
+
+
+@pytest.fixture
+def broker_with_users(bench: Bench) -> Bench:
+    """A bench whose broker has the users and virtual hosts of `transports.USERS`.
+
+    On the network they must have been set up beforehand; without them the test is skipped.
+    """
+    if not bench.in_memory:
+        peer = bench.raw()
+        peer.greet()
+        peer.log_in("alice", "alice-pw")
+        if not isinstance(peer.next_item(0), commands.Connection.Tune):
+            pytest.skip("the broker lacks the users of these tests")
     return bench
 
 

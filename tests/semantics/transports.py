@@ -7,6 +7,7 @@ closing connections) is done here and nowhere else in these tests.
 from __future__ import annotations
 
 import socket
+from typing import NamedTuple
 
 from .peer import Transport
 
@@ -50,6 +51,31 @@ class SocketTransport:
         self._socket.close()
 
 
+ALL = (".*", ".*", ".*")
+
+
+class User(NamedTuple):
+    """A user to set up: permissions are (configure, write, read) for each virtual host."""
+
+    name: str
+    tags: tuple[str, ...]
+    permissions: dict[str, tuple[str, str, str]]
+
+    @property
+    def password(self) -> str:
+        """The password; `guest` has its usual one."""
+        return "guest" if self.name == "guest" else f"{self.name}-pw"
+
+
+VHOSTS = ("/", "other")
+USERS = (
+    User("guest", ("administrator",), {"/": ALL}),
+    User("alice", (), {"/": ("^mine-", "^mine-", "^mine-")}),
+    User("stranger", (), {"other": ALL}),
+    User("impersonator", ("impersonator",), {"/": ALL}),
+)
+
+
 class Broker:
     """What a test may ask of a broker, in memory or not."""
 
@@ -57,8 +83,8 @@ class Broker:
     is_reference: bool = False
     host: str = ""
 
-    def transport(self) -> Transport:
-        """A new connection, nothing sent yet."""
+    def transport(self, address: str = "127.0.0.1") -> Transport:
+        """A new connection, nothing sent yet; the address it comes from counts only in memory."""
         raise NotImplementedError
 
     def advance(self, seconds: float) -> None:
@@ -77,6 +103,6 @@ class SocketBroker(Broker):
         self.host = host
         self.port = port
 
-    def transport(self) -> Transport:
+    def transport(self, address: str = "127.0.0.1") -> Transport:
         """A new TCP connection."""
         return SocketTransport(self.host, self.port)
