@@ -195,7 +195,7 @@ class Parser:
     def _method(self, assembly: Assembly, data: bytes, start: i64, end: i64) -> None:
         if end - start < 4:
             raise syntax_error(f"method frame of {end - start} octets has no class and method")
-        method: i64 = read_i32_be(data, start)
+        method: i64 = i64(read_i32_be(data, start))
         if method == frames.BASIC_PUBLISH:
             if assembly.channel == 0:
                 raise syntax_error("basic.publish on channel 0")

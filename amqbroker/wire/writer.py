@@ -20,6 +20,11 @@ from amqbroker.wire import frames
 ACK_PAYLOAD_SIZE: Final = 13
 
 
+def as_i16(channel: i64) -> i16:
+    """A channel number for librt, which writes signed numbers; only compiled code would wrap it by itself."""
+    return i16(channel - 0x10000 if channel > 0x7FFF else channel)
+
+
 def deliver_prefix(consumer_tag: str) -> bytes:
     """The start of every basic.deliver to one consumer: class, method and consumer tag."""
     tag = consumer_tag.encode()
@@ -37,7 +42,7 @@ def write_deliver(
 ) -> None:
     """basic.deliver with its content; `prefix` comes from `deliver_prefix`."""
     address = message.address
-    number = i16(channel)
+    number = as_i16(channel)
     out.append(frames.METHOD)
     write_i16_be(out, number)
     write_i32_be(out, i32(i64(len(prefix)) + 9 + i64(len(address))))
@@ -61,7 +66,7 @@ def write_get_ok(
     """basic.get-ok with its content; `message_count` is what is ready after this message."""
     address = message.address
     out.append(frames.METHOD)
-    write_i16_be(out, i16(channel))
+    write_i16_be(out, as_i16(channel))
     write_i32_be(out, i32(17 + i64(len(address))))
     write_i32_be(out, frames.BASIC_GET_OK)
     write_i64_be(out, delivery_tag)
@@ -78,7 +83,7 @@ def write_return(
     """basic.return with its content."""
     address = message.address
     out.append(frames.METHOD)
-    write_i16_be(out, i16(channel))
+    write_i16_be(out, as_i16(channel))
     write_i32_be(out, i32(7 + i64(len(reply_text)) + i64(len(address))))
     write_i32_be(out, frames.BASIC_RETURN)
     write_i16_be(out, i16(reply_code))
@@ -91,7 +96,7 @@ def write_return(
 
 def write_content(out: BytesWriter, channel: i64, header: bytes, body: bytes, payload_size_max: i64) -> None:
     """The header frame and as many body frames as the peer's frame size asks for; none for an empty body."""
-    number = i16(channel)
+    number = as_i16(channel)
     size: i64 = len(body)
     out.append(frames.HEADER)
     write_i16_be(out, number)
@@ -123,7 +128,7 @@ def write_content(out: BytesWriter, channel: i64, header: bytes, body: bytes, pa
 def write_ack(out: BytesWriter, channel: i64, delivery_tag: i64, multiple: bool) -> None:
     """basic.ack: a publisher confirm."""
     out.append(frames.METHOD)
-    write_i16_be(out, i16(channel))
+    write_i16_be(out, as_i16(channel))
     write_i32_be(out, ACK_PAYLOAD_SIZE)
     write_i32_be(out, frames.BASIC_ACK)
     write_i64_be(out, delivery_tag)
@@ -134,7 +139,7 @@ def write_ack(out: BytesWriter, channel: i64, delivery_tag: i64, multiple: bool)
 def write_nack(out: BytesWriter, channel: i64, delivery_tag: i64, multiple: bool) -> None:
     """basic.nack: the broker could not take responsibility for a publish."""
     out.append(frames.METHOD)
-    write_i16_be(out, i16(channel))
+    write_i16_be(out, as_i16(channel))
     write_i32_be(out, ACK_PAYLOAD_SIZE)
     write_i32_be(out, frames.BASIC_NACK)
     write_i64_be(out, delivery_tag)

@@ -1,0 +1,1 @@
+"""Tests of users, passwords, permissions and SASL responses."""
