@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import Final
 
 from hypothesis import strategies as st
@@ -132,7 +133,7 @@ def publishes(draw: st.DrawFn, channel: int) -> list[bytes]:
     frames = [frame.marshal(publish, channel), frame.marshal(content, channel)]
     cuts = draw(st.lists(st.integers(0, len(octets)), max_size=3)) if octets else []
     bounds = sorted({0, len(octets), *cuts})
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         frames.append(frame.marshal(body.ContentBody(octets[start:end]), channel))
     return frames
 
@@ -174,4 +175,4 @@ def chunked(draw: st.DrawFn, stream: bytes) -> list[bytes]:
         bounds = sorted({0, len(stream), *cuts})
     else:
         bounds = list(range(len(stream) + 1))
-    return [stream[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [stream[start:end] for start, end in pairwise(bounds)]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pamqp import frame
 from pamqp.base import Frame
 
-from amqbroker.errors import COMMAND_INVALID, SYNTAX_ERROR, AmqpError, ConnectionException
+from amqbroker.errors import COMMAND_INVALID, SYNTAX_ERROR, ConnectionException
 from amqbroker.wire import methods
 from amqbroker.wire.methods import decode_method, encode_method
 from tests.wire.strategies import CHANNELS, method_frames, values_of
@@ -54,13 +54,14 @@ def test_octets_after_the_last_argument_are_502(made: Frame, more: bytes) -> Non
 
 
 @given(method_frames, st.data())
-def test_a_lying_octet_never_raises_anything_else(made: Frame, data: st.DataObject) -> None:
+def test_a_lying_octet_is_read_or_refused_but_never_breaks(
+    made: Frame, data: st.DataObject
+) -> None:
     payload = bytearray(payload_of(encode_method(1, made)))
     payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
     try:
         read = decode_method(bytes(payload))
-    except AmqpError as error:
-        assert error.code in (SYNTAX_ERROR, COMMAND_INVALID)
+    except ConnectionException:
         return
     assert values_of(decode_method(payload_of(encode_method(1, read)))) == values_of(read)
 
@@ -80,7 +81,9 @@ def test_a_frame_without_a_method_is_502(payload: bytes) -> None:
         decode_method(payload)
 
 
-@pytest.mark.parametrize("name", ["a\nb", "\u00e9\u4e2d", "~!$%&*(){}[]|\\\"'<>?", "q" * 255, "\x00"])
+@pytest.mark.parametrize(
+    "name", ["a\nb", "\u00e9\u4e2d", "~!$%&*(){}[]|\\\"'<>?", "q" * 255, "\x00"]
+)
 def test_names_that_pamqp_refuses_pass_both_ways(name: str) -> None:
     made = methods.QueueDeclare(ticket=7, queue=name)
     read = decode_method(payload_of(encode_method(1, made)))

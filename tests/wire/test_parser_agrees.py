@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import body, commands, frame, header, heartbeat
+from pamqp.base import Frame
 
 from amqbroker.message import Message
 from amqbroker.wire.commands import Ack, Method
@@ -44,7 +45,7 @@ def as_pamqp_reads(stream: bytes) -> list[tuple[object, ...]]:
         elif isinstance(read, body.ContentBody):
             bodies[channel] += read.value or b""
         else:
-            assert isinstance(read, frame.base.Frame)
+            assert isinstance(read, Frame)
             found.append(("method", channel, read.name, values_of(read)))
             continue
         raw, content = headers[channel]
