@@ -226,7 +226,11 @@ class Handshake:
 
     def out_of_order(self, frame: Frame) -> ConnectionException:
         """504 for a method that has no place in this state."""
-        return blame(unexpected_method(STATE_NAMES[self.state]), frame)
+        return blame(unexpected_method(self.state_name()), frame)
+
+    def state_name(self) -> str:
+        """RabbitMQ's name of the state."""
+        return STATE_NAMES[self.state]
 
 
 def check_header(octets: bytes) -> HeaderVerdict:

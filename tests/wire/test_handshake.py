@@ -44,7 +44,9 @@ def introduction(properties: FieldTable) -> Introduction:
 
 def test_the_whole_way() -> None:
     handshake = make()
+    assert handshake.state_name() == "pre_init"
     assert handshake.receive_header(PROTOCOL_HEADER).verdict == ACCEPTED
+    assert handshake.state_name() == "starting"
     start = handshake.start()
     assert (start.version_major, start.version_minor) == (0, 9)
     assert (start.mechanisms, start.locales) == ("PLAIN AMQPLAIN", "en_US")
@@ -57,6 +59,7 @@ def test_the_whole_way() -> None:
     limits = handshake.tune_ok_received(methods.ConnectionTuneOk(100, 8192, 600))
     assert (limits.channel_max, limits.frame_max, limits.heartbeat_s) == (100, 8192, 600)
     assert handshake.open_received(methods.ConnectionOpen(virtual_host="a" * 200)) == "a" * 200
+    assert handshake.state_name() == "running"
     with pytest.raises(ConnectionException, match="unexpected method"):
         handshake.open_received(methods.ConnectionOpen())
 
