@@ -1,14 +1,15 @@
 """The checklist: what each client proves, and the lines in which it tells the result.
 
-A client is a program of any language. It goes through the checks in this order and prints one line for each of them on
-its standard output:
+A client is a program of any language. It goes through the checks in this order and prints one
+line for each of them on its standard output:
 
     CHECK <name> ok
     CHECK <name> FAIL <reason, one line>
     CHECK <name> n/a <reason, one line>        the client library has no way to express the check
 
-All other lines are ignored. A check that prints no line counts as failed. The runner needs only `parse_line`; clients in
-Python also use `run`, which keeps a check that hangs from taking the rest with it.
+All other lines are ignored. A check that prints no line counts as failed. The runner needs only
+`parse_line`; clients in Python also use `run`, which keeps a check that hangs from taking the
+rest with it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ CHECKS: Final[dict[str, str]] = {
     "consume": "messages arrive once, in order, with body, properties and headers unchanged",
     "ack_each": "acknowledge one by one, the queue ends empty",
     "ack_multiple": "one acknowledgement settles all up to its tag and none after it",
-    "nack_requeue": "a refused message comes back at its place and marked redelivered, or goes away",
+    "nack_requeue": "a refused message comes back to its place, marked redelivered, or goes away",
     "redelivered": "messages unacked when the TCP connection is lost come back marked redelivered",
     "fanout": "every bound queue gets a copy",
     "topic": "`*` and `#` in binding keys",
@@ -37,7 +38,7 @@ CHECKS: Final[dict[str, str]] = {
     "body_10mib": "a body of 10 MiB arrives byte for byte, and so does an empty one",
     "error_404": "missing queue and missing exchange, as this client reports them",
     "error_405": "another connection's exclusive queue, as this client reports it",
-    "error_406": "declaring with other arguments and acking an unknown tag, as this client reports them",
+    "error_406": "other arguments at declare, an unknown tag at ack, as this client reports them",
     "heartbeat": "an idle connection lives on for more than three heartbeat intervals",
     "close": "close and close-ok; what belonged to the connection is gone afterwards",
 }
@@ -74,44 +75,54 @@ def parse_line(line: str) -> Result | None:
 
 
 def run(
-    checks: Mapping[str, Callable[[], None]], *, check_s: float = 20.0, total_s: float = 55.0
+    checks: Mapping[str, Callable[[], None]],
+    *,
+    check_s: float | None = 20.0,
+    total_s: float = 55.0,
 ) -> bool:
     """Run the checks in order, print their lines, and return whether none failed.
 
-    Each runs in a thread of its own so that one that hangs is given up after `check_s` seconds and the rest still runs.
+    Each runs in a thread of its own so that one that hangs is given up after `check_s` seconds and
+    the rest still runs. With None they run in the caller's thread, for a library that cannot do
+    without; then each must end by itself.
     """
     deadline = time.monotonic() + total_s
     failed = False
     for name, check in checks.items():
-        result = _run_one(name, check, min(check_s, deadline - time.monotonic()))
+        left = deadline - time.monotonic()
+        if left <= 0:
+            result = Result(name, FAIL, "not run: the checks before it took all the time")
+        elif check_s is None:
+            result = _outcome(name, check)
+        else:
+            result = _outcome_within(name, check, min(check_s, left))
         failed = failed or result.outcome == FAIL
-        print(result.line(), flush=True)  # noqa: T201
+        print(result.line(), flush=True)
     return not failed
 
 
-def _run_one(name: str, check: Callable[[], None], limit_s: float) -> Result:
-    if limit_s <= 0:
-        return Result(name, FAIL, "not run: the checks before it took all the time")
+def _outcome(name: str, check: Callable[[], None]) -> Result:
+    try:
+        check()
+    except NotApplicableError as error:
+        return Result(name, NOT_APPLICABLE, _one_line(str(error)))
+    except Exception as error:  # a failing check must not keep the next ones from running
+        return Result(name, FAIL, describe(error))
+    return Result(name, OK)
+
+
+def _outcome_within(name: str, check: Callable[[], None], limit_s: float) -> Result:
     results: list[Result] = []
-
-    def body() -> None:
-        try:
-            check()
-        except NotApplicableError as error:
-            results.append(Result(name, NOT_APPLICABLE, _one_line(str(error))))
-        except Exception as error:  # a failing check must not keep the next ones from running
-            results.append(Result(name, FAIL, describe(error)))
-        else:
-            results.append(Result(name, OK))
-
-    thread = threading.Thread(target=body, name=f"check-{name}", daemon=True)
+    thread = threading.Thread(
+        target=lambda: results.append(_outcome(name, check)), name=f"check-{name}", daemon=True
+    )
     thread.start()
     thread.join(limit_s)
     return results[0] if results else Result(name, FAIL, f"no answer within {limit_s:.0f} s")
 
 
 def describe(error: BaseException) -> str:
-    """An exception in one line: the text of a failed expectation, type and text of anything else."""
+    """An exception in one line: a failed expectation's text, anything else with its type."""
     if isinstance(error, AssertionError) and error.args:
         return _one_line(str(error))
     return _one_line(f"{type(error).__name__}: {error}".removesuffix(": "))

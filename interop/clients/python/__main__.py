@@ -1,4 +1,4 @@
-"""`python -m interop.clients.python CLIENT --uri URI --prefix PREFIX`: the checklist with one Python client."""
+"""`python -m interop.clients.python CLIENT --uri URI --prefix PREFIX`: one client's checklist."""
 
 from __future__ import annotations
 

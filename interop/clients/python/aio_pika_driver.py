@@ -109,8 +109,8 @@ class Loop:
 class ChannelLoop:
     """The loop, as one channel's calls see it.
 
-    A call that begins when the broker has closed the channel already is told only that the channel is closed; the reason
-    goes to the close callback, a little later.
+    A call that begins when the broker has closed the channel already is told only that the channel
+    is closed; the reason goes to the close callback, a little later.
     """
 
     def __init__(self, loop: Loop) -> None:
@@ -216,9 +216,7 @@ class AioChannel(driver.Channel):
         delivery = getattr(result, "delivery", None)  # only what was returned has one
         if delivery is None:
             return None
-        return Returned(
-            delivery.reply_code, delivery.reply_text, delivery.routing_key, result.body
-        )
+        return Returned(delivery.reply_code, delivery.reply_text, delivery.routing_key, result.body)
 
     def get(self, queue: str, *, no_ack: bool = False) -> Delivery | None:
         message = self._loop.run(self._queue(queue).get(no_ack=no_ack, fail=False))
@@ -298,7 +296,9 @@ class AioPika(driver.Driver):
         405: "ChannelLockedResource",
         406: "ChannelPreconditionFailed",
     }
-    no_vhost_text = "Expected one of ['Connection.OpenOk'], got <Connection.Close"  # code and text dropped
+    no_vhost_text = (
+        "Expected one of ['Connection.OpenOk'], got <Connection.Close"  # code and text dropped
+    )
 
     def connect(self, address: Address, *, heartbeat_s: int = 60) -> driver.Connection:
         return AioConnection(URL(address.uri()).update_query(heartbeat=heartbeat_s))

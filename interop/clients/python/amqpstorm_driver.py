@@ -71,6 +71,13 @@ def to_delivery(message: amqpstorm.Message) -> Delivery:
     )
 
 
+def _returned(error: amqpstorm.AMQPMessageError) -> Returned:
+    """A return, which AMQPStorm reports as an error with the facts in its text."""
+    match = _RETURN_TEXT.match(str(error))
+    assert match is not None, f"AMQPStorm words its error for a return differently: {error}"
+    return Returned(error.error_code or 0, match[1], match[2])
+
+
 class StormChannel(driver.Channel):
     def __init__(self, channel: amqpstorm.Channel, confirm: bool) -> None:
         super().__init__()
@@ -147,9 +154,7 @@ class StormChannel(driver.Channel):
                     body, key, exchange, to_properties(properties), mandatory=mandatory
                 )
         except amqpstorm.AMQPMessageError as error:
-            match = _RETURN_TEXT.match(str(error))
-            assert match is not None, f"AMQPStorm's error for a return is new: {error}"
-            return Returned(error.error_code or 0, match[1], match[2])
+            return _returned(error)
         if self._confirm and not accepted:
             raise NackedError
         return None
@@ -215,14 +220,14 @@ class StormConnection(driver.Connection):
         self._connection.close()
 
     def abandon(self) -> None:
-        # It learns of a lost socket from its heartbeat only, and until then close waits for an answer.
+        # It learns of a lost socket from its heartbeat; until then close waits for an answer.
         threading.Thread(target=self._connection.close, daemon=True).start()
 
 
 class AmqpStorm(driver.Driver):
     """AMQPStorm."""
 
-    error_types: ClassVar[dict[int, str]] = {c: "AMQPChannelError" for c in (404, 405, 406)}
+    error_types: ClassVar[dict[int, str]] = dict.fromkeys((404, 405, 406), "AMQPChannelError")
 
     def connect(self, address: Address, *, heartbeat_s: int = 60) -> driver.Connection:
         return StormConnection(

@@ -1,7 +1,9 @@
-"""The little that the checks need from a client library; each library has a driver that maps it to its own calls.
+"""The little that the checks need from a client library.
 
-Calls block, also where the library is asynchronous: its loop then runs in a thread of its own, as it does in a real
-program. A driver calls only what a user of the library would call.
+Each library has a driver that maps it to its own calls.
+
+Calls block, also where the library is asynchronous: its loop then runs in a thread of its own, as
+it does in a real program. A driver calls only what a user of the library would call.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ from interop.clients.python.address import Address
 ANSWER_S: Final = 8.0
 
 Properties = Mapping[str, Any]
-"""AMQP property names to values; `timestamp` in whole seconds, `expiration` in milliseconds as text."""
+"""AMQP property names to values; `timestamp` in seconds, `expiration` in milliseconds as text."""
 
 
 class BrokerError(Exception):
-    """The broker closed a channel or connection: its code, its text, and the type in which the client reported it."""
+    """The broker closed a channel or connection; `reported_as` is the client's type of error."""
 
     def __init__(self, code: int, text: str, reported_as: str) -> None:
         super().__init__(f"{code} {text} (reported as {reported_as})")
@@ -52,7 +54,7 @@ class Delivery:
 
 @dataclass(slots=True)
 class Returned:
-    """A message that came back from a mandatory publish; `body` is None where the client drops it."""
+    """A message that a mandatory publish got back; `body` is None where the client drops it."""
 
     code: int
     text: str
@@ -127,7 +129,10 @@ class Channel(ABC):
         *,
         mandatory: bool = False,
     ) -> Returned | None:
-        """Publish, and on a confirming channel wait for the confirm; what the broker returned meanwhile is the result."""
+        """Publish, and on a confirming channel wait for the confirm.
+
+        The result is what the broker returned meanwhile.
+        """
 
     @abstractmethod
     def get(self, queue: str, *, no_ack: bool = False) -> Delivery | None: ...
@@ -160,7 +165,7 @@ class Channel(ABC):
 
     @abstractmethod
     def poll(self, seconds: float) -> None:
-        """Let the library work for at most so long; may return sooner when something has arrived."""
+        """Let the library work for at most so long, or until something has arrived."""
 
     def next(self, timeout_s: float = ANSWER_S) -> Delivery | None:
         """The next message of any consumer of this channel, None if none comes in time."""

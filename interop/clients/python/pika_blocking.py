@@ -85,13 +85,13 @@ class BlockingChannel(driver.Channel):
     ) -> Returned | None:
         try:
             with broker_errors():
-                self._channel.basic_publish(exchange, key, body, to_properties(properties), mandatory)
+                self._channel.basic_publish(
+                    exchange, key, body, to_properties(properties), mandatory
+                )
         except pika.exceptions.UnroutableError as error:
             message = error.messages[0]
             method = message.method
-            return Returned(
-                method.reply_code, method.reply_text, method.routing_key, message.body
-            )
+            return Returned(method.reply_code, method.reply_text, method.routing_key, message.body)
         except pika.exceptions.NackError as error:
             raise NackedError from error
         return None

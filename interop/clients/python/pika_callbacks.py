@@ -1,7 +1,7 @@
 """pika's callback adapters: SelectConnection on pika's own loop and AsyncioConnection on asyncio's.
 
-Both have one programming interface, so they share everything here but the loop. The loop runs in a thread; the checks'
-calls are posted to it and wait for the callback.
+Both have one programming interface, so they share everything here but the loop. The loop runs in
+a thread; the checks' calls are posted to it and wait for the callback.
 """
 
 from __future__ import annotations

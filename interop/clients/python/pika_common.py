@@ -12,7 +12,7 @@ import pika.exceptions
 from interop.clients.python.address import Address
 from interop.clients.python.driver import BrokerError, Delivery, Properties
 
-ERROR_TYPES: Final = {code: "ChannelClosedByBroker" for code in (404, 405, 406)}
+ERROR_TYPES: Final = dict.fromkeys((404, 405, 406), "ChannelClosedByBroker")
 
 _PROPERTY_NAMES: Final = (
     "content_type",

@@ -1,7 +1,7 @@
 """A TCP relay between a client and the broker, to see and to cut what passes between them.
 
-With it one check serves every client: it counts the heartbeat frames of both sides, tells which methods went over the
-wire, and loses a connection as a network does, without a word of AMQP.
+With it one check serves every client: it counts the heartbeat frames of both sides, tells which
+methods went over the wire, and loses a connection as a network does, without a word of AMQP.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ class Seen:
 
 
 class Relay:
-    """Listens on a free loopback port and forwards each connection to the broker."""
+    """Listens on a free loopback port and forwards each connection to the broker.
+
+    `from_client` and `from_broker` tell of the newest connection.
+    """
 
     def __init__(self, broker: Address) -> None:
         self._broker = broker
@@ -89,10 +92,15 @@ class Relay:
                 client, _ = self._listener.accept()
             except OSError:
                 return  # the listener was closed
-            broker = socket.create_connection((self._broker.host, self._broker.port))
+            try:
+                broker = socket.create_connection((self._broker.host, self._broker.port))
+            except OSError:
+                client.close()
+                continue
             for sock in (client, broker):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._sockets += [client, broker]
+            self.from_client, self.from_broker = Seen(_PROTOCOL_HEADER_BYTES), Seen(0)
             for source, target, seen in (
                 (client, broker, self.from_client),
                 (broker, client, self.from_broker),

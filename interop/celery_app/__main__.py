@@ -1,0 +1,53 @@
+"""`python -m interop.celery_app --uri URI --prefix PREFIX`: a worker and the checks on it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from interop import checklist
+from interop.catalog import load
+from interop.clients.python.address import Address
+from interop.clients.python.relay import Relay
+
+_TOTAL_S = 130.0
+
+
+def main() -> int:
+    """Run the checks and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m interop.celery_app")
+    parser.add_argument("--uri", default="amqp://guest:guest@127.0.0.1:5672/%2F")
+    parser.add_argument("--prefix", default=f"interop.{os.getpid()}")
+    parser.add_argument("--only", nargs="+", metavar="CHECK", help="run these checks alone")
+    options = parser.parse_args()
+    names = next(c.checks for c in load() if c.folder == Path(__file__).resolve().parent)
+    with Relay(Address.parse(options.uri)) as relay, TemporaryDirectory() as folder:
+        # The application reads both when it is imported, here as in the worker.
+        os.environ["INTEROP_CELERY_PREFIX"] = options.prefix
+        os.environ["INTEROP_CELERY_URI"] = relay.address.uri()
+        from interop.celery_app import app, checks
+
+        app.app.conf.broker_url = options.uri  # this side goes to the broker directly
+        worker = checks.Worker(options.prefix, Path(folder, "worker.log"))
+        try:
+            suite = checks.Checks(worker, relay)
+            passed = checklist.run(
+                {name: getattr(suite, name) for name in options.only or names},
+                check_s=None,  # results of rpc:// belong to the thread that asked for them
+                total_s=_TOTAL_S,
+            )
+        finally:
+            worker.stop()
+            checks.delete_all(app.app)
+        if not passed:
+            print(worker.log_tail())
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # not sys.exit: a check that was given up may have left threads that never end
