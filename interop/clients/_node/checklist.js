@@ -6,11 +6,12 @@
  * A connection has serverProperties (null if the library does not keep them), heartbeat (likewise),
  * channel({confirm}), close(), drop() (cuts the socket) and failures (errors it reported by itself).
  * A channel has declareQueue(name, {durable, exclusive, passive}) -> {messages, consumers},
- * deleteQueue, declareExchange(name, type, {passive, durable}), deleteExchange,
+ * purgeQueue(name) -> count, deleteQueue(name) -> count,
+ * declareExchange(name, type, {passive, durable}), deleteExchange(name),
  * bind(queue, exchange, key, args), publish(exchange, key, body, {properties, mandatory}) (on a
  * confirm channel resolved by the broker's ack), consume(queue, callback) -> tag, cancel(tag),
- * get(queue) -> message or null, qos(count), ack(message, multiple), requeue(message),
- * onReturn(callback) and close().
+ * get(queue) -> message or null, qos(count), ack(message, multiple), nack(message, requeue),
+ * onReturn(callback), close() and errors (those that belong to no call).
  * A message is {body, redelivered, routingKey, remaining, properties}.
  */
 const assert = require('node:assert/strict');
@@ -42,16 +43,21 @@ module.exports = (client) => {
     return (await probe.declareQueue(queue, { passive: true })).messages;
   }
 
-  /** Runs `action`, which must be refused with `code`, and shows that the connection lives on. */
+  /**
+   * Runs `action` on a new channel, which must be closed with `code`, and shows that the connection
+   * lives on. The library may report the code by the call that it belongs to or by an event.
+   */
   async function refused(connection, code, action) {
+    const closing = await connection.channel();
     let error = null;
     try {
-      await action();
+      await action(closing);
     } catch (caught) {
       error = caught;
     }
     assert.ok(error, `no error where ${code} was due`);
-    assert.equal(client.replyCode(error), code, `${error.message}`);
+    const reported = closing.errors[0] ?? error;
+    assert.equal(client.replyCode(reported), code, `${reported.message}`);
     const channel = await connection.channel();
     await channel.close();
   }
@@ -72,13 +78,21 @@ module.exports = (client) => {
         assert.notEqual(product, '');
         assert.match(version, /^\d+(\.\d+)+/);
       }
+      const wrongPassword = new URL(t.uri);
+      wrongPassword.password = 'wrong';
+      await assert.rejects(client.connect(wrongPassword.href, {}), 'wrong password');
+      const noHost = new URL(t.uri);
+      noHost.pathname = `/${t.base}`;
+      await assert.rejects(client.connect(noHost.href, {}), 'unknown virtual host');
     },
 
     async declare(t) {
       const connection = await t.connect();
       const channel = await connection.channel({ confirm: true });
       const queue = t.queue();
+      const other = t.queue('other');
       const exchange = t.exchange();
+      await channel.declareQueue(other, { durable: true });
       assert.deepEqual(await channel.declareQueue(queue, { durable: true }),
         { messages: 0, consumers: 0 });
       await channel.declareExchange(exchange, 'direct', { durable: true });
@@ -93,6 +107,10 @@ module.exports = (client) => {
       await inbox.take(3);
       assert.deepEqual(await channel.declareQueue(queue, { durable: true }),
         { messages: 0, consumers: 1 });
+      for (const body of numbered(2)) await channel.publish('', other, Buffer.from(body));
+      assert.equal(await channel.purgeQueue(other), 2);
+      await channel.publish('', other, Buffer.from('last'));
+      assert.equal(await channel.deleteQueue(other), 1);
     },
 
     async confirm(t) {
@@ -176,12 +194,18 @@ module.exports = (client) => {
       await channel.consume(queue, inbox.push);
       const first = await inbox.next();
       assert.equal(first.redelivered, false);
-      await channel.requeue(first);
+      await channel.nack(first, true);
       const again = await inbox.next();
       assert.equal(again.redelivered, true);
       assert.equal(text(again), 'message 0');
-      await channel.ack(again, false);
+      await channel.nack(again, false);
       assert.equal(await leftAfterClosing(connection, channel, queue), 0);
+
+      const ordered = await connection.channel({ confirm: true });
+      for (const body of numbered(4)) await ordered.publish('', queue, Buffer.from(body));
+      const taken = [await ordered.get(queue), await ordered.get(queue)];
+      for (const message of taken) await ordered.nack(message, true);
+      assert.deepEqual(await drain(ordered, queue), numbered(4));
     },
 
     async redelivered(t) {
@@ -303,13 +327,18 @@ module.exports = (client) => {
       await channel.ack(message, false);
       assert.equal(message.body.length, body.length);
       assert.ok(body.equals(message.body), 'the body came back changed');
+      await channel.publish('', queue, Buffer.alloc(0));
+      const empty = await inbox.next();
+      await channel.ack(empty, false);
+      assert.equal(text(empty), '');
     },
 
     async error_404(t) {
       const connection = await t.connect();
-      const channel = await connection.channel();
       await refused(connection, 404,
-        () => channel.declareQueue(t.queue('missing'), { passive: true }));
+        (channel) => channel.declareQueue(t.queue('missing'), { passive: true }));
+      await refused(connection, 404,
+        (channel) => channel.declareExchange(t.exchange('missing'), 'direct', { passive: true }));
     },
 
     async error_405(t) {
@@ -317,8 +346,7 @@ module.exports = (client) => {
       const queue = t.queue();
       await (await owner.channel()).declareQueue(queue, { exclusive: true });
       const connection = await t.connect();
-      const channel = await connection.channel();
-      await refused(connection, 405, () => channel.declareQueue(queue, { passive: true }));
+      await refused(connection, 405, (channel) => channel.declareQueue(queue, { passive: true }));
     },
 
     async error_406(t) {
@@ -326,7 +354,14 @@ module.exports = (client) => {
       const channel = await connection.channel();
       const queue = t.queue();
       await channel.declareQueue(queue, { durable: true });
-      await refused(connection, 406, () => channel.declareQueue(queue, { durable: false }));
+      await refused(connection, 406, (other) => other.declareQueue(queue, { durable: false }));
+      await refused(connection, 406, async (other) => {
+        await other.publish('', queue, Buffer.from('acked twice'));
+        const delivered = await other.get(queue);
+        await other.ack(delivered, false);
+        await other.ack(delivered, false);
+        await other.declareQueue(queue, { passive: true });
+      });
     },
 
     async heartbeat(t) {
@@ -343,9 +378,11 @@ module.exports = (client) => {
       const connection = await t.connect();
       const channel = await connection.channel();
       await channel.close();
-      await connection.channel();
+      const queue = t.queue();
+      await (await connection.channel()).declareQueue(queue, { exclusive: true });
       await within(3_000, 'connection close', connection.close());
       assert.deepEqual(connection.failures, []);
+      await refused(await t.connect(), 404, (other) => other.declareQueue(queue, { passive: true }));
     },
   };
 };

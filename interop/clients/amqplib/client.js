@@ -21,8 +21,8 @@ class Channel {
   constructor(channel, confirm) {
     this.channel = channel;
     this.confirm = confirm;
-    // Errors arrive as rejections of the calls too; without a listener they would end the process.
-    channel.on('error', () => {});
+    this.errors = [];
+    channel.on('error', (error) => this.errors.push(error));
   }
 
   async declareQueue(name, { passive = false, durable = false, exclusive = false }) {
@@ -38,7 +38,8 @@ class Channel {
       : this.channel.assertExchange(name, type, { durable });
   }
 
-  deleteQueue(name) { return this.channel.deleteQueue(name); }
+  async purgeQueue(name) { return (await this.channel.purgeQueue(name)).messageCount; }
+  async deleteQueue(name) { return (await this.channel.deleteQueue(name)).messageCount; }
   deleteExchange(name) { return this.channel.deleteExchange(name); }
   bind(queue, exchange, key, args) { return this.channel.bindQueue(queue, exchange, key, args); }
 
@@ -67,7 +68,7 @@ class Channel {
 
   qos(count) { return this.channel.prefetch(count); }
   async ack(m, multiple) { this.channel.ack(m.raw, multiple); }
-  async requeue(m) { this.channel.nack(m.raw, false, true); }
+  async nack(m, requeue) { this.channel.nack(m.raw, false, requeue); }
   onReturn(callback) { this.channel.on('return', (raw) => callback(message(raw))); }
   close() { return this.channel.close(); }
 }

@@ -32,7 +32,7 @@ Message = Struct.new(:info, :properties, :body) do
   def redelivered = info.redelivered?
 end
 
-# What arrived at a consumer, in order.
+# What arrived at a callback, in order.
 class Inbox
   def initialize
     @queue = Queue.new
@@ -59,6 +59,8 @@ end
 
 # What one check owns.
 class Context
+  attr_reader :uri, :base
+
   def initialize(uri, prefix, check)
     @uri = uri
     @base = "#{prefix}.#{check}"
@@ -68,12 +70,12 @@ class Context
   end
 
   # `errors` gets what goes wrong in the connection's own threads: by default the check fails.
-  def connect(heartbeat: 60, errors: Thread.current)
-    connection = Bunny.new(@uri, heartbeat: heartbeat, automatically_recover: false,
+  def connect(heartbeat: 60, errors: Thread.current, uri: @uri)
+    connection = Bunny.new(uri, heartbeat: heartbeat, automatically_recover: false,
                                  connection_timeout: 5, continuation_timeout: 5_000,
                                  session_error_handler: errors, logger: Logger.new(IO::NULL))
-    @connections << connection
     connection.start
+    @connections << connection
     connection
   end
 
@@ -142,6 +144,15 @@ def left_after_closing(connection, channel, queue)
   connection.create_channel.queue(queue.name, passive: true).message_count
 end
 
+# Expects the block to raise such an error.
+def raises(error)
+  yield
+rescue error
+  nil
+else
+  raise Failed, "no #{error} was raised"
+end
+
 # Expects the block to be refused with `error`, and the connection to live on.
 def refused(connection, error, code)
   caught = nil
@@ -163,6 +174,12 @@ CHECKS = {
     product = connection.server_properties['product']
     check_that(product.is_a?(String) && !product.empty?, "product is #{product.inspect}")
     check_that(connection.server_properties['version'].match?(/\A\d+(\.\d+)+/), 'version')
+    raises(Bunny::AuthenticationFailureError) do
+      t.connect(uri: t.uri.sub(%r{//[^@/]*@}, '//guest:wrong@'))
+    end
+    raises(Bunny::NotAllowedError) do
+      t.connect(uri: "#{t.uri[%r{\A\w+://[^/]*}]}/#{t.base}")
+    end
   end,
 
   declare: lambda do |t|
@@ -184,6 +201,13 @@ CHECKS = {
     inbox.take(3)
     ok = channel.queue_declare(name, durable: true)
     same([ok.message_count, ok.consumer_count], [0, 1], 'counts with a consumer')
+    other = channel.queue(t.queue('other'), durable: true)
+    numbered(2).each { |body| other.publish(body) }
+    channel.wait_for_confirms
+    same(channel.queue_purge(other.name).message_count, 2, 'purged')
+    other.publish('last')
+    channel.wait_for_confirms
+    same(channel.queue_delete(other.name).message_count, 1, 'deleted')
   end,
 
   confirm: lambda do |t|
@@ -248,8 +272,17 @@ CHECKS = {
     channel.nack(first.tag, false, true)
     again = inbox.next
     same([again.redelivered, again.body], [true, 'message 0'], 'after the nack')
-    channel.ack(again.tag)
+    channel.nack(again.tag, false, false)
     same(left_after_closing(connection, channel, queue), 0, 'messages left')
+
+    ordered = connection.create_channel
+    ordered.confirm_select
+    queue = ordered.queue(queue.name, passive: true)
+    numbered(4).each { |body| queue.publish(body) }
+    ordered.wait_for_confirms
+    taken = Array.new(2) { queue.pop(manual_ack: true).first }
+    taken.each { |info| ordered.nack(info.delivery_tag, false, true) }
+    same(drain(queue), numbered(4), 'order after nacks')
   end,
 
   redelivered: lambda do |t|
@@ -346,12 +379,17 @@ CHECKS = {
     channel.ack(message.tag)
     same(message.body.bytesize, body.bytesize, 'size')
     check_that(message.body.b == body, 'the body came back changed')
+    queue.publish('')
+    same(inbox.next.body, '', 'empty body')
   end,
 
   error_404: lambda do |t|
     connection = t.connect
     refused(connection, Bunny::NotFound, 404) do
       connection.create_channel.queue(t.queue('missing'), passive: true)
+    end
+    refused(connection, Bunny::NotFound, 404) do
+      connection.create_channel.exchange_declare(t.exchange, 'direct', passive: true)
     end
   end,
 
@@ -372,6 +410,12 @@ CHECKS = {
     refused(connection, Bunny::PreconditionFailed, 406) do
       channel.queue_declare(name, durable: false)
     end
+    # An ack has no answer, so its error comes by a callback.
+    errors = Inbox.new
+    other = connection.create_channel
+    other.on_error { |_, close| errors.push(close.reply_code) }
+    other.basic_ack(99)
+    same(errors.next, 406, 'reply code after an ack of an unknown tag')
   end,
 
   heartbeat: lambda do |t|
@@ -385,9 +429,12 @@ CHECKS = {
   close: lambda do |t|
     connection = t.connect
     connection.create_channel.close
-    connection.create_channel
+    name = t.queue
+    connection.create_channel.queue(name, exclusive: true)
     connection.close
     check_that(connection.closed?, 'the connection is not closed')
+    again = t.connect
+    refused(again, Bunny::NotFound, 404) { again.create_channel.queue(name, passive: true) }
   end
 }.freeze
 

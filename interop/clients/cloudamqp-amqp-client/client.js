@@ -12,7 +12,8 @@ const { run, within } = require('../_node/harness');
 class Channel {
   constructor(channel) {
     this.channel = channel;
-    channel.onerror = () => {};
+    this.errors = [];
+    channel.onerror = (reason) => this.errors.push(new Error(reason));
   }
 
   async declareQueue(name, { passive = false, durable = false, exclusive = false }) {
@@ -25,7 +26,8 @@ class Channel {
     return this.channel.exchangeDeclare(name, type, { passive, durable, autoDelete: false });
   }
 
-  deleteQueue(name) { return this.channel.queueDelete(name); }
+  async purgeQueue(name) { return (await this.channel.queuePurge(name)).messageCount; }
+  async deleteQueue(name) { return (await this.channel.queueDelete(name)).messageCount; }
   deleteExchange(name) { return this.channel.exchangeDelete(name); }
   bind(queue, exchange, key, args) { return this.channel.queueBind(queue, exchange, key, args); }
 
@@ -48,7 +50,7 @@ class Channel {
 
   qos(count) { return this.channel.basicQos(count); }
   ack(m, multiple) { return this.channel.basicAck(m.deliveryTag, multiple); }
-  requeue(m) { return this.channel.basicNack(m.deliveryTag, true); }
+  nack(m, requeue) { return this.channel.basicNack(m.deliveryTag, requeue); }
   onReturn(callback) { this.channel.onReturn = (raw) => callback(message(raw)); }
   close() { return this.channel.close(); }
 }

@@ -12,6 +12,7 @@ require_once 'PhpAmqpLib/autoload.php';
 
 use PhpAmqpLib\Channel\AMQPChannel;
 use PhpAmqpLib\Connection\AMQPStreamConnection;
+use PhpAmqpLib\Exception\AMQPConnectionClosedException;
 use PhpAmqpLib\Exception\AMQPProtocolChannelException;
 use PhpAmqpLib\Exception\AMQPTimeoutException;
 use PhpAmqpLib\Message\AMQPMessage;
@@ -64,18 +65,20 @@ final class Context
     private array $exchanges = [];
 
     /** @param array<string, mixed> $uri */
-    public function __construct(private array $uri, private string $base)
+    public function __construct(private array $uri, public readonly string $base)
     {
     }
 
-    public function connect(int $heartbeat = 0): AMQPStreamConnection
+    /** @param array<string, string> $other what differs from the uri of the run */
+    public function connect(int $heartbeat = 0, array $other = []): AMQPStreamConnection
     {
+        $uri = $other + $this->uri;
         $connection = new AMQPStreamConnection(
-            $this->uri['host'],
-            $this->uri['port'] ?? 5672,
-            rawurldecode($this->uri['user'] ?? 'guest'),
-            rawurldecode($this->uri['pass'] ?? 'guest'),
-            rawurldecode(substr($this->uri['path'] ?? '/%2F', 1)),
+            $uri['host'],
+            $uri['port'] ?? 5672,
+            rawurldecode($uri['user'] ?? 'guest'),
+            rawurldecode($uri['pass'] ?? 'guest'),
+            rawurldecode(substr($uri['path'] ?? '/%2F', 1)),
             connection_timeout: ANSWER_S,
             read_write_timeout: ANSWER_S,
             heartbeat: $heartbeat,
@@ -217,6 +220,18 @@ function bodies(array $messages): array
     return array_map(static fn (AMQPMessage $message): string => $message->getBody(), $messages);
 }
 
+/** Expects the connection to be closed with the code while it is opened. */
+function connectionRefused(int $code, callable $connect): void
+{
+    try {
+        $connect();
+    } catch (AMQPConnectionClosedException $error) {
+        same($error->getCode(), $code, 'reply code');
+        return;
+    }
+    check(false, "no error where $code was due");
+}
+
 /** Expects the action to be refused with the code, and the connection to live on. */
 function refused(AMQPStreamConnection $connection, int $code, callable $action): void
 {
@@ -245,6 +260,8 @@ $checks = [
         check(is_string($product) && $product !== '', 'product is ' . json_encode($product));
         $version = $connection->getServerProperties()['version'][1] ?? '';
         check(preg_match('/^\d+(\.\d+)+/', $version) === 1, "version is $version");
+        connectionRefused(403, fn () => $t->connect(other: ['pass' => 'wrong']));
+        connectionRefused(530, fn () => $t->connect(other: ['path' => "/$t->base"]));
     },
 
     'declare' => function (Context $t): void {
@@ -263,6 +280,14 @@ $checks = [
         $channel->exchange_declare($exchange, 'direct', true, true, false);
         (new Inbox($channel, $queue))->take(3);
         same(declared($channel, $queue), [0, 1], 'counts with a consumer');
+        $other = $t->queue('other');
+        declared($channel, $other);
+        $channel->basic_publish(new AMQPMessage('first'), '', $other);
+        $channel->wait_for_pending_acks(ANSWER_S);
+        same((int) $channel->queue_purge($other), 1, 'purged');
+        $channel->basic_publish(new AMQPMessage('last'), '', $other);
+        $channel->wait_for_pending_acks(ANSWER_S);
+        same((int) $channel->queue_delete($other), 1, 'deleted');
     },
 
     'confirm' => function (Context $t): void {
@@ -350,8 +375,17 @@ $checks = [
         $first->nack(true);
         [$again] = $inbox->take(1);
         same([$again->isRedelivered(), $again->getBody()], [true, 'message 0'], 'after the nack');
-        $again->ack();
+        $again->nack(false);
+        $connection = $channel->getConnection();
         same(leftAfterClosing($channel, $queue), 0, 'messages left');
+
+        $ordered = $connection->channel();
+        foreach (numbered(4) as $body) {
+            $ordered->basic_publish(new AMQPMessage($body), '', $queue);
+        }
+        $taken = [$ordered->basic_get($queue), $ordered->basic_get($queue)];
+        array_map(static fn (AMQPMessage $message) => $message->nack(true), $taken);
+        same(drain($ordered, $queue), numbered(4), 'order after nacks');
     },
 
     'redelivered' => function (Context $t): void {
@@ -460,15 +494,24 @@ $checks = [
         declared($channel, $queue);
         $body = random_bytes(10 * 1024 * 1024);
         $channel->basic_publish(new AMQPMessage($body), '', $queue);
-        [$message] = (new Inbox($channel, $queue))->take(1, 10.0);
+        $inbox = new Inbox($channel, $queue);
+        [$message] = $inbox->take(1, 10.0);
         $message->ack();
         same(strlen($message->getBody()), strlen($body), 'size');
         check($message->getBody() === $body, 'the body came back changed');
+        $channel->basic_publish(new AMQPMessage(''), '', $queue);
+        same(bodies($inbox->take(1)), [''], 'empty body');
     },
 
     'error_404' => function (Context $t): void {
         $name = $t->queue('missing');
-        refused($t->connect(), 404, fn (AMQPChannel $channel) => declared($channel, $name, true));
+        $connection = $t->connect();
+        refused($connection, 404, fn (AMQPChannel $channel) => declared($channel, $name, true));
+        refused(
+            $connection,
+            404,
+            fn (AMQPChannel $channel) => $channel->exchange_declare($t->exchange(), 'direct', true),
+        );
     },
 
     'error_405' => function (Context $t): void {
@@ -487,6 +530,10 @@ $checks = [
             406,
             fn (AMQPChannel $channel) => $channel->queue_declare($name, false, false, false, false),
         );
+        refused($connection, 406, function (AMQPChannel $channel) use ($name): void {
+            $channel->basic_ack(99);
+            declared($channel, $name, true);
+        });
     },
 
     // The library sends heartbeats only while it waits, so the idle time is a wait for a message.
@@ -504,9 +551,11 @@ $checks = [
     'close' => function (Context $t): void {
         $connection = $t->connect();
         $connection->channel()->close();
-        $connection->channel();
+        $queue = $t->queue();
+        $connection->channel()->queue_declare($queue, false, false, true, false);
         $connection->close();
         check(!$connection->isConnected(), 'the connection is not closed');
+        refused($t->connect(), 404, fn (AMQPChannel $channel) => declared($channel, $queue, true));
     },
 ];
 

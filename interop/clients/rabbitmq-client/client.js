@@ -30,7 +30,8 @@ function message(raw) {
 class Channel {
   constructor(channel) {
     this.channel = channel;
-    channel.on('error', () => {});
+    this.errors = [];
+    channel.on('error', (error) => this.errors.push(error));
   }
 
   async declareQueue(queue, { passive = false, durable = false, exclusive = false }) {
@@ -42,7 +43,8 @@ class Channel {
     return this.channel.exchangeDeclare({ exchange, type, passive, durable });
   }
 
-  deleteQueue(queue) { return this.channel.queueDelete({ queue }); }
+  async purgeQueue(queue) { return (await this.channel.queuePurge({ queue })).messageCount; }
+  async deleteQueue(queue) { return (await this.channel.queueDelete({ queue })).messageCount; }
   deleteExchange(exchange) { return this.channel.exchangeDelete({ exchange }); }
 
   bind(queue, exchange, routingKey, args) {
@@ -69,7 +71,7 @@ class Channel {
 
   qos(prefetchCount) { return this.channel.basicQos({ prefetchCount }); }
   async ack({ deliveryTag }, multiple) { this.channel.basicAck({ deliveryTag, multiple }); }
-  async requeue({ deliveryTag }) { this.channel.basicNack({ deliveryTag, requeue: true }); }
+  async nack({ deliveryTag }, requeue) { this.channel.basicNack({ deliveryTag, requeue }); }
   onReturn(callback) { this.channel.on('basic.return', (raw) => callback(message(raw))); }
   close() { return this.channel.close(); }
 }
