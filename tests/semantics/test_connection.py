@@ -42,6 +42,16 @@ def test_fact_011_header_may_come_byte_by_byte(bench: Bench) -> None:
     peer.greet(b"\x01")
 
 
+@fact(12)
+@differs_on_reference("3.10 still speaks 0-8")
+@pytest.mark.parametrize("header", [b"AMQP\x01\x01\x08\x00", b"AMQP\x01\x01\x09\x01"])
+def test_fact_012_headers_of_0_8_are_unknown(bench: Bench, header: bytes) -> None:
+    peer = bench.raw()
+    peer.send_raw(header)
+    peer.expect_dropped()
+    assert peer.protocol_header == b"AMQP\x00\x00\x09\x01"
+
+
 @fact(13, 14)
 @pytest.mark.parametrize(
     "header",

@@ -577,3 +577,15 @@ def test_fact_131_a_consumer_is_use(memory_bench: Bench) -> None:
     assert ch.queue_exists("q")
     memory_bench.advance(11)
     assert not ch.queue_exists("q")
+
+
+@fact(133, 10)
+@pytest.mark.parametrize("auto_delete", [False, True])
+def test_fact_133_transient_queues_may_be_shared(bench: Bench, auto_delete: bool) -> None:
+    ch, other = bench.channel(), bench.channel()
+    queue = bench.name()
+    ch.declare_queue(queue, auto_delete=auto_delete)
+    other.declare_queue(queue, auto_delete=auto_delete)
+    other.fill(queue, b"m")
+    ch.consume(queue)
+    ch.expect_delivery(b"m")
