@@ -105,19 +105,24 @@ static void must_send(int status, const char *what) {
   if (status != AMQP_STATUS_OK) fail("%s: %s", what, amqp_error_string2(status));
 }
 
-static connection connect_with(int heartbeat) {
+/* Opens a socket and tries to log in; the password and the virtual host of the uri unless given. */
+static amqp_rpc_reply_t try_login(connection c, int heartbeat, const char *password,
+                                  const char *vhost) {
   static char parsed[512];
   struct amqp_connection_info info;
   snprintf(parsed, sizeof parsed, "%s", uri);
   must_send(amqp_parse_url(parsed, &info), "parse the uri");
-  connection c = amqp_new_connection();
   amqp_socket_t *socket = amqp_tcp_socket_new(c);
   must_send(amqp_socket_open_noblock(socket, info.host, info.port, &answer_time), "connect");
   must_send(amqp_set_handshake_timeout(c, &answer_time), "set a timeout");
   must_send(amqp_set_rpc_timeout(c, &answer_time), "set a timeout");
-  must(amqp_login(c, info.vhost, 0, FRAME_MAX, heartbeat, AMQP_SASL_METHOD_PLAIN, info.user,
-                  info.password),
-       "log in");
+  return amqp_login(c, vhost ? vhost : info.vhost, 0, FRAME_MAX, heartbeat, AMQP_SASL_METHOD_PLAIN,
+                    info.user, password ? password : info.password);
+}
+
+static connection connect_with(int heartbeat) {
+  connection c = amqp_new_connection();
+  must(try_login(c, heartbeat, NULL, NULL), "log in");
   return c;
 }
 
@@ -263,6 +268,17 @@ static bool get(connection c, const char *queue, amqp_message_t *message) {
   return true;
 }
 
+/* Gets a message that is there and returns its tag. */
+static uint64_t get_unacked(connection c, const char *queue) {
+  amqp_message_t message;
+  amqp_rpc_reply_t reply = amqp_basic_get(c, 1, bytes(queue), false);
+  must(reply, "get");
+  expect(reply.reply.id == AMQP_BASIC_GET_OK_METHOD, "the queue is empty");
+  uint64_t tag = ((amqp_basic_get_ok_t *)reply.reply.decoded)->delivery_tag;
+  must(amqp_read_message(c, 1, &message, 0), "read a message");
+  return tag;
+}
+
 /* Expects exactly these bodies, separated by spaces, in the queue. */
 static void expect_content(connection c, const char *queue, const char *expected) {
   char found[300] = "";
@@ -354,6 +370,12 @@ static void check_connect(void) {
   const amqp_table_t *can = &find(properties, "capabilities", AMQP_FIELD_KIND_TABLE)->value.table;
   expect(find(can, "publisher_confirms", AMQP_FIELD_KIND_BOOLEAN)->value.boolean, "no confirms");
   disconnect(c);
+  c = amqp_new_connection();
+  expect_number(reply_code(try_login(c, 0, "wrong", NULL)), 403, "code for a wrong password");
+  amqp_destroy_connection(c);
+  c = amqp_new_connection();
+  expect_number(reply_code(try_login(c, 0, NULL, base)), 530, "code for an unknown virtual host");
+  amqp_destroy_connection(c);
 }
 
 static void check_declare(void) {
@@ -370,6 +392,12 @@ static void check_declare(void) {
   consume(c, queue);
   for (int i = 0; i < 3; i++) next_delivery(c);
   expect_counts(c, queue, 0, 1);
+  declare(c, name("b"));
+  for (int i = 0; i < 2; i++) publish(c, "", name("b"), numbered(i), NULL, false);
+  expect_number(amqp_queue_purge(c, 1, bytes(name("b")))->message_count, 2, "purged");
+  publish(c, "", name("b"), "last", NULL, false);
+  amqp_queue_delete_ok_t *deleted = amqp_queue_delete(c, 1, bytes(name("b")), false, false);
+  expect_number(deleted->message_count, 1, "deleted");
   disconnect(c);
   char expected[300];
   snprintf(expected, sizeof expected, "%s\n", name("a"));
@@ -478,17 +506,26 @@ static void check_ack_multiple(void) {
   disconnect(c);
 }
 
+static void nack(connection c, uint64_t tag, bool requeue) {
+  must_send(amqp_basic_nack(c, 1, tag, false, requeue), "nack");
+}
+
 static void check_nack_requeue(void) {
   connection c = filled(1);
   consume(c, name("q"));
   amqp_envelope_t delivery = next_delivery(c);
   expect_number(delivery.redelivered, false, "redelivered at first");
-  must_send(amqp_basic_nack(c, 1, delivery.delivery_tag, false, true), "nack");
+  nack(c, delivery.delivery_tag, true);
   delivery = next_delivery(c);
   expect_number(delivery.redelivered, true, "redelivered after the nack");
   expect_bytes(delivery.message.body, "message 0", "body");
-  ack(c, delivery.delivery_tag, false);
+  nack(c, delivery.delivery_tag, false);
   expect_left(c, name("q"), 0);
+  for (int i = 0; i < 4; i++) publish(c, "", name("q"), numbered(i), NULL, false);
+  uint64_t one = get_unacked(c, name("q")), two = get_unacked(c, name("q"));
+  nack(c, one, true);
+  nack(c, two, true);
+  expect_content(c, name("q"), "message 0 message 1 message 2 message 3");
   disconnect(c);
 }
 
@@ -626,6 +663,8 @@ static void check_body_10mib(void) {
   expect_number(delivery.message.body.len, BIG, "size");
   expect(memcmp(delivery.message.body.bytes, body.bytes, BIG) == 0, "the body came back changed");
   ack(c, delivery.delivery_tag, false);
+  publish(c, "", name("q"), "", NULL, false);
+  expect_number(next_delivery(c).message.body.len, 0, "size of an empty body");
   disconnect(c);
 }
 
@@ -636,6 +675,10 @@ static void declare_passive(connection c, const char *queue) {
 static void check_error_404(void) {
   connection c = connect_and_open();
   declare_passive(c, name("a"));
+  expect_refused(c, 404);
+  open_channel(c, 1);
+  amqp_exchange_declare(c, 1, bytes(name("x")), bytes("direct"), true, true, false, false,
+                        amqp_empty_table);
   expect_refused(c, 404);
   disconnect(c);
 }
@@ -654,6 +697,10 @@ static void check_error_406(void) {
   connection c = connect_and_open();
   declare(c, name("q"));
   amqp_queue_declare(c, 1, bytes(name("q")), false, false, false, false, amqp_empty_table);
+  expect_refused(c, 406);
+  open_channel(c, 1);
+  ack(c, 99, false);
+  declare_passive(c, name("q"));
   expect_refused(c, 406);
   disconnect(c);
 }
@@ -674,6 +721,12 @@ static void check_close(void) {
   connection c = connect_and_open();
   close_channel(c, 1);
   open_channel(c, 1);
+  amqp_queue_declare(c, 1, bytes(name("q")), false, false, true, false, amqp_empty_table);
+  must_answer(c, "declare an exclusive queue");
+  disconnect(c);
+  c = connect_and_open();
+  declare_passive(c, name("q"));
+  expect_refused(c, 404);
   disconnect(c);
 }
 

@@ -77,9 +77,13 @@ type check struct {
 }
 
 func (t *check) connectWith(heartbeat time.Duration) *connection {
+	return got(t.dial(t.uri, heartbeat))
+}
+
+func (t *check) dial(uri string, heartbeat time.Duration) (*connection, error) {
 	c := &connection{}
 	dial := amqp.DefaultDial(answerTime)
-	conn, err := amqp.DialConfig(t.uri, amqp.Config{
+	conn, err := amqp.DialConfig(uri, amqp.Config{
 		Heartbeat: heartbeat,
 		Locale:    "en_US",
 		Dial: func(network, address string) (net.Conn, error) {
@@ -88,10 +92,12 @@ func (t *check) connectWith(heartbeat time.Duration) *connection {
 			return socket, err
 		},
 	})
-	must(err)
+	if err != nil {
+		return nil, err
+	}
 	c.Connection = conn
 	t.connections = append(t.connections, c)
-	return c
+	return c, nil
 }
 
 func (t *check) connect() *connection { return t.connectWith(10 * time.Second) }
@@ -178,6 +184,16 @@ func (ch *channel) leftAfterClosing(queue string) int {
 	return got(probe.QueueDeclarePassive(queue, true, false, false, false, nil)).Messages
 }
 
+// get gets a message that is there, without acking it.
+func (ch *channel) get(queue string) amqp.Delivery {
+	message, ok, err := ch.Get(queue, false)
+	must(err)
+	if !ok {
+		fail("the queue is empty")
+	}
+	return message
+}
+
 func (ch *channel) drain(queue string) []string {
 	found := []string{}
 	for {
@@ -231,13 +247,17 @@ func bodies(messages []amqp.Delivery) []string {
 	return texts
 }
 
-// refused expects the error with the code, and the connection to live on.
-func refused(c *connection, code int, err error) {
+func expectCode(code int, err error) {
 	var refusal *amqp.Error
 	if !errors.As(err, &refusal) {
 		fail("no error where %d was due: %v", code, err)
 	}
 	same(refusal.Code, code, "reply code")
+}
+
+// refused expects the error with the code, and the connection to live on.
+func refused(c *connection, code int, err error) {
+	expectCode(code, err)
 	must(c.channel().Close())
 }
 
@@ -251,6 +271,15 @@ func checkConnect(t *check) {
 	if version, ok := c.Properties["version"].(string); !ok || !strings.Contains(version, ".") {
 		fail("version is %v", c.Properties["version"])
 	}
+	wrongPassword := got(amqp.ParseURI(t.uri))
+	wrongPassword.Password = "wrong"
+	_, err := t.dial(wrongPassword.String(), 0)
+	expectCode(amqp.AccessRefused, err)
+	noHost := got(amqp.ParseURI(t.uri))
+	noHost.Vhost = t.base
+	_, err = t.dial(noHost.String(), 0)
+	// The library replaces the broker's 530 by an error of its own.
+	same(err, error(amqp.ErrVhost), "unknown virtual host")
 }
 
 func checkDeclare(t *check) {
@@ -267,6 +296,14 @@ func checkDeclare(t *check) {
 	must(ch.ExchangeDeclarePassive(exchange, "direct", true, false, false, false, nil))
 	ch.consume(queue).take(3)
 	same(ch.declare(queue), amqp.Queue{Name: queue, Consumers: 1}, "with a consumer")
+	other := t.queue("other")
+	ch.declare(other)
+	for _, body := range numbered(2) {
+		ch.publish("", other, amqp.Publishing{Body: []byte(body)})
+	}
+	same(got(ch.QueuePurge(other, false)), 2, "purged")
+	ch.publish("", other, amqp.Publishing{Body: []byte("last")})
+	same(got(ch.QueueDelete(other, false, false, false)), 1, "deleted")
 }
 
 func checkConfirm(t *check) {
@@ -351,8 +388,18 @@ func checkNackRequeue(t *check) {
 	again := box.next()
 	same(again.Redelivered, true, "redelivered after the nack")
 	same(string(again.Body), "message 0", "body")
-	must(again.Ack(false))
+	must(again.Nack(false, false))
 	same(ch.leftAfterClosing(queue), 0, "messages left")
+
+	ordered := ch.connection.channel()
+	must(ordered.Confirm(false))
+	for _, body := range numbered(4) {
+		ordered.publish("", queue, amqp.Publishing{Body: []byte(body)})
+	}
+	one, two := ordered.get(queue), ordered.get(queue)
+	must(one.Nack(false, true))
+	must(two.Nack(false, true))
+	same(ordered.drain(queue), numbered(4), "order after nacks")
 }
 
 func checkRedelivered(t *check) {
@@ -418,18 +465,14 @@ func checkHeaders(t *check) {
 
 func checkGet(t *check) {
 	ch, queue := t.filled(2)
-	first, ok, err := ch.Get(queue, false)
-	must(err)
-	same(ok, true, "the first is there")
+	first := ch.get(queue)
 	same(string(first.Body), "message 0", "body")
 	same(first.Redelivered, false, "redelivered")
 	same(first.MessageCount, uint32(1), "remaining after the first")
-	second, ok, err := ch.Get(queue, false)
-	must(err)
-	same(ok, true, "the second is there")
+	second := ch.get(queue)
 	same(second.MessageCount, uint32(0), "remaining after the second")
 	must(second.Ack(true))
-	_, ok, err = ch.Get(queue, false)
+	_, ok, err := ch.Get(queue, false)
 	must(err)
 	same(ok, false, "a third is there")
 }
@@ -469,16 +512,21 @@ func checkBody10MiB(t *check) {
 	body := make([]byte, 10*1024*1024)
 	rand.New(rand.NewSource(1)).Read(body)
 	ch.publish("", queue, amqp.Publishing{Body: body})
-	message := ch.consume(queue).next()
+	box := ch.consume(queue)
+	message := box.next()
 	must(message.Ack(false))
 	same(len(message.Body), len(body), "size")
 	same(bytes.Equal(message.Body, body), true, "equal bodies")
+	ch.publish("", queue, amqp.Publishing{})
+	same(len(box.next().Body), 0, "size of an empty body")
 }
 
 func checkError404(t *check) {
 	c := t.connect()
 	_, err := c.channel().QueueDeclarePassive(t.queue("missing"), true, false, false, false, nil)
 	refused(c, amqp.NotFound, err)
+	refused(c, amqp.NotFound, c.channel().ExchangeDeclarePassive(
+		t.exchange(), "direct", true, false, false, false, nil))
 }
 
 func checkError405(t *check) {
@@ -495,6 +543,10 @@ func checkError406(t *check) {
 	queue := t.queue("q")
 	ch.declare(queue)
 	_, err := ch.QueueDeclare(queue, false, false, false, false, nil)
+	refused(c, amqp.PreconditionFailed, err)
+	other := c.channel()
+	must(other.Ack(99, false))
+	_, err = other.QueueDeclarePassive(queue, true, false, false, false, nil)
 	refused(c, amqp.PreconditionFailed, err)
 }
 
@@ -515,12 +567,16 @@ func checkClose(t *check) {
 	c := t.connect()
 	closed := c.NotifyClose(make(chan *amqp.Error, 1))
 	must(c.channel().Close())
-	c.channel()
+	queue := t.queue("q")
+	got(c.channel().QueueDeclare(queue, false, false, true, false, nil))
 	must(c.Close())
 	if err := <-closed; err != nil {
 		fail("an error was reported: %v", err)
 	}
 	same(c.IsClosed(), true, "closed")
+	again := t.connect()
+	_, err := again.channel().QueueDeclarePassive(queue, false, false, true, false, nil)
+	refused(again, amqp.NotFound, err)
 }
 
 var checks = []struct {

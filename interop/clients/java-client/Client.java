@@ -1,5 +1,6 @@
 import com.rabbitmq.client.AMQP;
 import com.rabbitmq.client.AMQP.BasicProperties;
+import com.rabbitmq.client.AuthenticationFailureException;
 import com.rabbitmq.client.Channel;
 import com.rabbitmq.client.Connection;
 import com.rabbitmq.client.ConnectionFactory;
@@ -25,6 +26,7 @@ import java.util.concurrent.Future;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.function.Consumer;
 
 /**
  * Runs the interop checklist with the RabbitMQ Java client.
@@ -91,9 +93,13 @@ public final class Client {
         }
 
         Connection connect(int heartbeat) throws Exception {
+            return connect(factory -> factory.setRequestedHeartbeat(heartbeat));
+        }
+
+        Connection connect(Consumer<ConnectionFactory> settings) throws Exception {
             ConnectionFactory factory = new ConnectionFactory();
             factory.setUri(uri);
-            factory.setRequestedHeartbeat(heartbeat);
+            settings.accept(factory);
             factory.setAutomaticRecoveryEnabled(false);
             factory.setConnectionTimeout(ANSWER_MS);
             factory.setHandshakeTimeout(ANSWER_MS);
@@ -224,6 +230,21 @@ public final class Client {
         return probe.queueDeclarePassive(queue).getMessageCount();
     }
 
+    /** Expects the connection to be refused while it is opened. */
+    private static void connectionRefused(
+            Context t, Class<? extends Exception> error, Consumer<ConnectionFactory> settings)
+            throws Exception {
+        Throwable caught = null;
+        try {
+            t.connect(settings);
+        } catch (java.io.IOException refusal) {
+            caught = refusal;
+        }
+        if (caught == null || !error.isInstance(caught) && !error.isInstance(caught.getCause())) {
+            throw new Failed("no " + error.getSimpleName() + " but " + caught);
+        }
+    }
+
     /** Expects the action to be refused with the code, and the connection to live on. */
     private static void refused(Connection connection, int code, Action action) throws Exception {
         Throwable cause = null;
@@ -250,6 +271,10 @@ public final class Client {
         String version = String.valueOf(connection.getServerProperties().get("version"));
         same(product.isEmpty() || product.equals("null"), false, "no product");
         same(version.matches("\\d+(\\.\\d+)+.*"), true, "version " + version + " is a version");
+        connectionRefused(t, AuthenticationFailureException.class,
+                factory -> factory.setPassword("wrong"));
+        connectionRefused(t, ShutdownSignalException.class,
+                factory -> factory.setVirtualHost(t.base));
     }
 
     private static void declare(Context t) throws Exception {
@@ -268,6 +293,14 @@ public final class Client {
         channel.exchangeDeclarePassive(exchange);
         new Inbox(channel, queue).take(3);
         counts(channel, queue, 0, 1);
+        String other = t.queue("other");
+        declare(channel, other);
+        channel.basicPublish("", other, null, "first".getBytes());
+        channel.waitForConfirmsOrDie(ANSWER_MS);
+        same(channel.queuePurge(other).getMessageCount(), 1, "purged");
+        channel.basicPublish("", other, null, "last".getBytes());
+        channel.waitForConfirmsOrDie(ANSWER_MS);
+        same(channel.queueDelete(other).getMessageCount(), 1, "deleted");
     }
 
     private static void confirm(Context t) throws Exception {
@@ -352,8 +385,18 @@ public final class Client {
         Delivery again = inbox.next();
         same(redelivered(again), true, "redelivered after the nack");
         same(text(again), "message 0", "body");
-        channel.basicAck(tag(again), false);
+        channel.basicNack(tag(again), false, false);
         same(leftAfterClosing(channel, queue), 0, "messages left");
+
+        Channel ordered = channel.getConnection().createChannel();
+        for (String body : numbered(4)) {
+            ordered.basicPublish("", queue, null, body.getBytes());
+        }
+        long one = ordered.basicGet(queue, false).getEnvelope().getDeliveryTag();
+        long two = ordered.basicGet(queue, false).getEnvelope().getDeliveryTag();
+        ordered.basicNack(one, false, true);
+        ordered.basicNack(two, false, true);
+        same(drain(ordered, queue), numbered(4), "order after nacks");
     }
 
     private static void redelivered(Context t) throws Exception {
@@ -477,16 +520,21 @@ public final class Client {
         new Random(1).nextBytes(body);
         channel.basicPublish("", queue, null, body);
         channel.waitForConfirmsOrDie(ANSWER_MS);
-        Delivery message = new Inbox(channel, queue).next();
+        Inbox inbox = new Inbox(channel, queue);
+        Delivery message = inbox.next();
         channel.basicAck(tag(message), false);
         same(message.getBody().length, body.length, "size");
         same(Arrays.equals(message.getBody(), body), true, "equal bodies");
+        channel.basicPublish("", queue, null, new byte[0]);
+        same(inbox.next().getBody().length, 0, "size of an empty body");
     }
 
     private static void error404(Context t) throws Exception {
         Connection connection = t.connect();
         Channel channel = connection.createChannel();
         refused(connection, 404, () -> channel.queueDeclarePassive(t.queue("missing")));
+        Channel other = connection.createChannel();
+        refused(connection, 404, () -> other.exchangeDeclarePassive(t.exchange()));
     }
 
     private static void error405(Context t) throws Exception {
@@ -503,6 +551,15 @@ public final class Client {
         String queue = t.queue("q");
         declare(channel, queue);
         refused(connection, 406, () -> channel.queueDeclare(queue, false, false, false, null));
+        // An ack has no answer, so its error comes by a listener.
+        BlockingQueue<ShutdownSignalException> reasons = new ArrayBlockingQueue<>(1);
+        Channel other = connection.createChannel();
+        other.addShutdownListener(reasons::add);
+        other.basicAck(99, false);
+        ShutdownSignalException reason = reasons.poll(ANSWER_MS, TimeUnit.MILLISECONDS);
+        same(reason != null && reason.getReason() instanceof AMQP.Channel.Close, true,
+                "channel closed after an ack of an unknown tag");
+        same(((AMQP.Channel.Close) reason.getReason()).getReplyCode(), 406, "reply code");
     }
 
     private static void heartbeat(Context t) throws Exception {
@@ -520,11 +577,15 @@ public final class Client {
         BlockingQueue<ShutdownSignalException> reasons = new ArrayBlockingQueue<>(1);
         connection.addShutdownListener(reasons::add);
         connection.createChannel().close();
-        connection.createChannel();
+        String queue = t.queue("q");
+        connection.createChannel().queueDeclare(queue, false, true, false, null);
         connection.close();
         same(connection.isOpen(), false, "open");
         ShutdownSignalException reason = reasons.poll(ANSWER_MS, TimeUnit.MILLISECONDS);
         same(reason != null && reason.isInitiatedByApplication(), true, "clean close");
+        Connection again = t.connect();
+        Channel channel = again.createChannel();
+        refused(again, 404, () -> channel.queueDeclarePassive(queue));
     }
 
     private static Map<String, Check> checks() {
