@@ -45,7 +45,17 @@ ACK_SIZE: Final = 13
 class Assembly:
     """The message that one channel is in the middle of."""
 
-    __slots__ = ("address", "bits", "channel", "discard", "header", "parts", "persistent", "remaining", "state")
+    __slots__ = (
+        "address",
+        "bits",
+        "channel",
+        "discard",
+        "header",
+        "parts",
+        "persistent",
+        "remaining",
+        "state",
+    )
 
     def __init__(self, channel: i64) -> None:
         self.channel: i64 = channel
@@ -139,7 +149,11 @@ class Parser:
                 needed = length + frames.OVERHEAD
                 break
             if data[end] != frames.END:
-                raise bad_frame(data[position], data[position + 7 : end], f"{{invalid_frame_end_marker,{data[end]}}}")
+                raise bad_frame(
+                    data[position],
+                    data[position + 7 : end],
+                    f"{{invalid_frame_end_marker,{data[end]}}}",
+                )
             self._frame(data, position, end)
             position = end + 1
         if position < size:
@@ -266,11 +280,20 @@ class Parser:
     def _complete(self, assembly: Assembly, body: bytes) -> None:
         assembly.state = METHOD_DUE
         self._commands.append(
-            Message(assembly.channel, assembly.address, assembly.bits, assembly.header, body, assembly.persistent)
+            Message(
+                assembly.channel,
+                assembly.address,
+                assembly.bits,
+                assembly.header,
+                body,
+                assembly.persistent,
+            )
         )
 
     def _frame_too_large(self, kind: int, length: i64) -> AmqpError:
-        return frame_error(f"type {kind}, all octets = <<>>: {{frame_too_large,{length},{self.payload_size_max}}}")
+        return frame_error(
+            f"type {kind}, all octets = <<>>: {{frame_too_large,{length},{self.payload_size_max}}}"
+        )
 
 
 def unsigned(value: i64) -> int:

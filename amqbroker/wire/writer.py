@@ -78,7 +78,12 @@ def write_get_ok(
 
 
 def write_return(
-    out: BytesWriter, channel: i64, reply_code: i64, reply_text: bytes, message: Message, payload_size_max: i64
+    out: BytesWriter,
+    channel: i64,
+    reply_code: i64,
+    reply_text: bytes,
+    message: Message,
+    payload_size_max: i64,
 ) -> None:
     """basic.return with its content."""
     address = message.address
@@ -94,7 +99,9 @@ def write_return(
     write_content(out, channel, message.header, message.body, payload_size_max)
 
 
-def write_content(out: BytesWriter, channel: i64, header: bytes, body: bytes, payload_size_max: i64) -> None:
+def write_content(
+    out: BytesWriter, channel: i64, header: bytes, body: bytes, payload_size_max: i64
+) -> None:
     """The header frame and as many body frames as the peer's frame size asks for; none for an empty body."""
     number = as_i16(channel)
     size: i64 = len(body)

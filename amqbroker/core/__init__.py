@@ -1,0 +1,1 @@
+"""The broker's rules: queues, consumers, channels, virtual hosts. Deterministic; no I/O, clock or randomness."""

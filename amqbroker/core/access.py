@@ -1,0 +1,37 @@
+"""May this connection do that: permissions by name, and the owner of exclusive queues.
+
+Source: RabbitMQ's `rabbit_access_control`, `rabbit_amqqueue:check_exclusive_access`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amqbroker.auth.permissions import CONFIGURE, EXCHANGE, QUEUE, READ, WRITE
+from amqbroker.core.names import queue_resource
+from amqbroker.errors import AmqpError, resource_locked
+
+if TYPE_CHECKING:
+    from amqbroker.core.client import Client
+    from amqbroker.core.queue import Queue
+
+__all__ = ["CONFIGURE", "EXCHANGE", "QUEUE", "READ", "WRITE", "check", "check_owner", "locked"]
+
+
+def check(client: Client, permission: str, kind: str, name: str) -> None:
+    """Raise 403 unless the client's user has this permission on this resource."""
+    client.user.check(permission, kind, name, client.vhost_name)
+
+
+def check_owner(client: Client, queue: Queue, vhost: str) -> None:
+    """Raise 405 if the queue is exclusive to another connection."""
+    if queue.owner is not None and queue.owner is not client:
+        raise locked(queue.name, vhost)
+
+
+def locked(name: str, vhost: str) -> AmqpError:
+    """405 in RabbitMQ's words."""
+    return resource_locked(
+        f"cannot obtain exclusive access to locked {queue_resource(name, vhost)}. It could be originally declared "
+        "on another connection or the exclusive property value does not match that of the original declaration."
+    )

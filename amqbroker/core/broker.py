@@ -1,0 +1,160 @@
+"""What all connections of a node share: virtual hosts, users, the journal, timers, and the lists of a turn.
+
+The broker composes nothing and reads no input; node.py does. It owns the life of queues, as more than one room ends
+them: their connection, their last consumer, their expiry, or a client's word.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Final, final
+
+from mypy_extensions import i64
+
+from amqbroker.auth.users import UserStore
+from amqbroker.config import Config
+from amqbroker.core.log import LogLine
+from amqbroker.core.queue import Queue
+from amqbroker.core.reply_to import ReplyConsumer
+from amqbroker.core.timers import Timers, TimerTarget
+from amqbroker.core.turn import Turn
+from amqbroker.core.vhost import VirtualHost
+from amqbroker.exchanges.base import Table
+from amqbroker.store.journal import Journal
+from amqbroker.wire.handshake import Offer
+
+if TYPE_CHECKING:
+    from amqbroker.core.channel import Channel
+    from amqbroker.core.client import Client
+
+DISK_ALARM: Final = "low on disk"
+
+
+@final
+class PasswordCheck:
+    """A login that waits for a slow hash: verify `password` against `stored`, then call `Node.password_checked`."""
+
+    __slots__ = ("connection_id", "password", "stored")
+
+    def __init__(self, connection_id: int, stored: str | None, password: bytes) -> None:
+        self.connection_id = connection_id
+        self.stored = stored
+        self.password = password
+
+
+@final
+class Broker:
+    """The shared state of one node."""
+
+    def __init__(
+        self, config: Config, offer: Offer, users: UserStore, journal: Journal, random: Random
+    ) -> None:
+        self.config = config
+        self.offer = offer
+        self.users = users
+        self.journal = journal
+        self.random = random
+        self.now = 0.0
+        self.turn = Turn()
+        self.timers = Timers()
+        self.vhosts: dict[str, VirtualHost] = {}
+        self.clients: dict[int, Client] = {}
+        self.open_connections = 0
+        self.next_queue_id: i64 = 1
+        # Channels whose reply waits for the journal.
+        self.waiting: list[Channel] = []
+        # Channels with confirms that wait for the journal.
+        self.unconfirmed: list[Channel] = []
+        self.reply_consumers: dict[str, ReplyConsumer] = {}
+        self.password_checks: list[PasswordCheck] = []
+        self.log_lines: list[LogLine] = []
+        # Why publishers are blocked; empty if they are not.
+        self.alarm = ""
+        for vhost in config.vhosts:
+            self.vhosts[vhost.name] = VirtualHost(
+                vhost.name, journal, vhost.max_connections, vhost.max_queues
+            )
+
+    def log(self, level: int, text: str, **fields: object) -> None:
+        """One line for the log."""
+        self.log_lines.append(LogLine(level, text, fields))
+
+    def is_durable(self, position: i64) -> bool:
+        """Whether the journal has reached this position; 0 is always reached."""
+        return position <= self.journal.synced_position
+
+    def create_queue(
+        self,
+        vhost: VirtualHost,
+        name: str,
+        durable: bool,
+        auto_delete: bool,
+        owner: Client | None,
+        arguments: Table,
+    ) -> tuple[Queue, int]:
+        """A new queue, and the journal position after which it will outlive a crash (0: it never does)."""
+        queue = Queue(self.turn, self.next_queue_id, name, durable, auto_delete, owner, arguments)
+        self.next_queue_id += 1
+        if owner is not None:
+            owner.exclusive_queues[queue.id] = queue
+        position = vhost.add_queue(queue)
+        self.start_expiry(vhost, queue)
+        return queue, position
+
+    def delete_queue(self, vhost: VirtualHost, queue: Queue) -> tuple[int, int]:
+        """Delete a queue with its bindings, messages and consumers; ready messages and the position to wait for."""
+        position = vhost.remove_queue(queue)
+        if queue.owner is not None:
+            queue.owner.exclusive_queues.pop(queue.id, None)
+        count = queue.delete()
+        for consumer in list(queue.consumers.all):
+            queue.consumers.remove(consumer)
+            channel = consumer.channel
+            channel.consumers.pop(consumer.tag, None)
+            channel.client.consumer_cancelled(channel, consumer.tag)
+        return count, position
+
+    def consumer_left(self, vhost: VirtualHost, queue: Queue) -> None:
+        """A consumer was cancelled: an auto-delete queue goes with its last one."""
+        if queue.deleted:
+            return
+        queue.used_at = self.now
+        if queue.auto_delete and queue.had_consumer and not queue.consumers.all:
+            self.delete_queue(vhost, queue)
+        else:
+            queue.wake()
+
+    def queue_used(self, vhost: VirtualHost, queue: Queue) -> None:
+        """Declare, passive declare and get count as use."""
+        queue.used_at = self.now
+
+    def start_expiry(self, vhost: VirtualHost, queue: Queue) -> None:
+        """Delete the queue when it was unused for its x-expires."""
+        expires = queue.arguments.get("x-expires")
+        if isinstance(expires, int):
+            queue.used_at = self.now
+            queue.expires_ms = expires
+            self.timers.set(self.now + expires / 1000, QueueExpiry(self, vhost, queue), 0)
+
+
+@final
+class QueueExpiry(TimerTarget):
+    """Deletes one queue when it was unused for its x-expires: no consumer, no declare, no get."""
+
+    def __init__(self, broker: Broker, vhost: VirtualHost, queue: Queue) -> None:
+        self.broker = broker
+        self.vhost = vhost
+        self.queue = queue
+
+    def on_timer(self, kind: int, now: float) -> None:
+        """Delete the queue, or look again when it could have expired next."""
+        queue = self.queue
+        if queue.deleted:
+            return
+        if queue.consumers.all:
+            queue.used_at = now
+        expires_at = queue.used_at + queue.expires_ms / 1000
+        if expires_at <= now:
+            self.broker.delete_queue(self.vhost, queue)
+        else:
+            self.broker.timers.set(expires_at, self, kind)

@@ -1,0 +1,179 @@
+"""One channel: its state, and which rule answers which command.
+
+States: open; waiting (a reply waits for the journal, later commands are kept in order); closing (the broker sent
+channel.close and ignores everything but the client's close and close-ok).
+
+The AMQP classes live in their own modules: basic.py, consuming.py, topology.py, transactions.py. Each exports its
+handlers; `HANDLERS` maps pamqp's frame classes to them.
+
+Source: RabbitMQ's `rabbit_channel`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+from mypy_extensions import i64
+from pamqp.base import Frame
+
+from amqbroker.core.confirms import Confirms
+from amqbroker.core.consumer import Consumer
+from amqbroker.core.entry import QueueEntry
+from amqbroker.core.held import Transaction
+from amqbroker.core.queue import Queue
+from amqbroker.core.reply_to import ReplyConsumer
+from amqbroker.core.unacked import Unacked
+from amqbroker.core.vhost import Route, VirtualHost
+from amqbroker.errors import not_found
+
+if TYPE_CHECKING:
+    from amqbroker.core.client import Client
+
+
+@final
+class Channel:
+    """One channel of one client."""
+
+    __slots__ = (
+        "client",
+        "closing",
+        "committing",
+        "confirms",
+        "confirms_due",
+        "confirms_waiting",
+        "consumers",
+        "deferred",
+        "last_address",
+        "last_queue",
+        "last_route",
+        "last_version",
+        "next_delivery_tag",
+        "number",
+        "prefetch_default",
+        "prefetch_global",
+        "reply_consumer",
+        "transaction",
+        "unacked",
+        "unacked_global",
+        "vhost",
+        "waiting_position",
+        "waiting_reply",
+    )
+
+    def __init__(self, client: Client, number: i64, vhost: VirtualHost) -> None:
+        self.client = client
+        self.number: i64 = number
+        self.vhost = vhost
+        self.closing = False
+        self.next_delivery_tag: i64 = 1
+        self.unacked = Unacked()
+        self.consumers: dict[str, Consumer] = {}
+        # basic.qos: global false is the default of later consumers, global true a limit on the channel.
+        self.prefetch_default: i64 = 0
+        self.prefetch_global: i64 = 0
+        self.unacked_global: i64 = 0
+        self.confirms: Confirms | None = None
+        self.confirms_due = False
+        self.confirms_waiting = False
+        self.transaction: Transaction | None = None
+        # The name that an empty queue name stands for.
+        self.last_queue = ""
+        # The consumer tag and the secret of direct reply-to.
+        self.reply_consumer: ReplyConsumer | None = None
+        # The route of the last publish, valid while the virtual host has this version.
+        self.last_address = b""
+        self.last_route: Route | None = None
+        self.last_version: i64 = -1
+        # A reply that waits until this journal position is durable, and what arrived meanwhile.
+        self.waiting_position: i64 = 0
+        self.waiting_reply: bytes = b""
+        self.committing = False
+        self.deferred: list[object] = []
+
+    def send(self, frame: Frame) -> None:
+        """Write a method on this channel."""
+        self.client.send(self.number, frame)
+
+    def reply_when_durable(self, position: i64, frame: Frame) -> None:
+        """Send `frame` once the journal has reached this position; commands that arrive until then wait."""
+        if self.client.broker.is_durable(position):
+            self.send(frame)
+            return
+        self.waiting_position = position
+        self.waiting_reply = self.client.encode(self.number, frame)
+        self.client.broker.waiting.append(self)
+
+    def queue_name(self, name: str) -> str:
+        """An empty name means the last queue that this channel declared. Raises 404 if there is none."""
+        if name:
+            return name
+        if not self.last_queue:
+            raise not_found("no previously declared queue")
+        return self.last_queue
+
+    def confirm(self, position: i64) -> None:
+        """Answer the last publish once this journal position is durable; 0 means at the end of the turn."""
+        confirms = self.confirms
+        if confirms is None:
+            return
+        confirms.add(position)
+        self.confirms_changed()
+
+    def confirms_changed(self) -> None:
+        """Look at the confirms when the turn is settled."""
+        if not self.confirms_due:
+            self.confirms_due = True
+            self.client.broker.turn.confirming.append(self)
+
+    def settled(self, entry: QueueEntry) -> None:
+        """An outstanding entry is not outstanding any more: prefetch comes back, and the queue may go on."""
+        entry.queue.unacked_count -= 1
+        consumer = entry.consumer
+        if entry.limited:
+            entry.limited = False
+            before = self.unacked_global
+            self.unacked_global = before - 1
+            if before == self.prefetch_global:
+                self.unblock_consumers()
+        if consumer is not None:
+            consumer.unacked -= 1
+            if consumer.blocked:
+                consumer.unblock()
+
+    def unblock_consumers(self) -> None:
+        """The channel's limit was raised, or one fewer message is outstanding."""
+        for consumer in self.consumers.values():
+            consumer.unblock()
+
+    def requeue(self, entries: list[QueueEntry]) -> None:
+        """Give outstanding entries back to their queues, each to its place."""
+        by_queue: dict[int, list[QueueEntry]] = {}
+        queues: list[Queue] = []
+        for entry in entries:
+            self.settled(entry)
+            group = by_queue.get(entry.queue.id)
+            if group is None:
+                by_queue[entry.queue.id] = [entry]
+                queues.append(entry.queue)
+            else:
+                group.append(entry)
+        for queue in queues:
+            queue.requeue(by_queue[queue.id])
+
+    def tear_down(self) -> None:
+        """The channel is gone: consumers leave, and what is outstanding goes back to its queues."""
+        self.deferred = []
+        self.waiting_position = 0
+        if self.transaction is not None:
+            self.unacked.restore(self.transaction.taken())
+            self.transaction = None
+        consumers = list(self.consumers.values())
+        self.consumers = {}
+        for consumer in consumers:
+            consumer.queue.consumers.remove(consumer)
+        self.requeue(self.unacked.take_all())
+        if self.reply_consumer is not None:
+            self.client.broker.reply_consumers.pop(self.reply_consumer.key, None)
+            self.reply_consumer = None
+        for consumer in consumers:
+            self.client.broker.consumer_left(self.vhost, consumer.queue)

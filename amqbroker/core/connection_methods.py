@@ -1,0 +1,162 @@
+"""The connection class: protocol header, start-ok, tune-ok, open, close, update-secret.
+
+Source: RabbitMQ's `rabbit_reader` (`handle_method0`), `rabbit_access_control`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pamqp.base import Frame
+
+from amqbroker.auth.sasl import Credentials, read_response
+from amqbroker.core import log
+from amqbroker.core.broker import PasswordCheck
+from amqbroker.core.vhost import VirtualHost
+from amqbroker.errors import AmqpError, not_allowed
+from amqbroker.wire import handshake
+from amqbroker.wire import methods as m
+from amqbroker.wire.tables import decode_table
+
+if TYPE_CHECKING:
+    from amqbroker.core.client import Client
+
+
+def receive_header(client: Client, data: bytes) -> bytes:
+    """The first octets of a connection; what came after the protocol header."""
+    verdict = client.handshake.receive_header(data)
+    if verdict.verdict == handshake.ACCEPTED:
+        client.send(0, client.handshake.start())
+        return verdict.rest
+    if verdict.verdict == handshake.REFUSED:
+        client.refuse(verdict.diagnosis)
+        client.send_bytes(verdict.answer)
+        client.finish()
+    return b""
+
+
+def handle(client: Client, frame: Frame) -> None:
+    """One method on channel 0. Raises 504 for what has no place in this state."""
+    if isinstance(frame, m.ConnectionStartOk):
+        _start_ok(client, frame)
+    elif isinstance(frame, m.ConnectionTuneOk):
+        _tune_ok(client, frame)
+    elif isinstance(frame, m.ConnectionOpen):
+        _open(client, frame)
+    elif client.handshake.state != handshake.RUNNING:
+        raise client.handshake.out_of_order(frame)
+    elif isinstance(frame, m.ConnectionClose):
+        client.closed_by_peer(frame.reply_code or 0, frame.reply_text)
+    elif isinstance(frame, m.ConnectionCloseOk) and client.is_closing():
+        client.finish()
+    elif isinstance(frame, m.ConnectionUpdateSecret) and not client.is_closing():
+        _update_secret(client, frame)
+    elif not client.is_closing():
+        raise client.handshake.out_of_order(frame)
+
+
+def _start_ok(client: Client, frame: Frame) -> None:
+    client.introduction = client.handshake.start_ok_received(frame)
+    mechanism = client.introduction.mechanism
+    credentials = read_response(mechanism, client.introduction.response, decode_table)
+    users = client.broker.users
+    if not users.may_come_from(credentials.user, client.host):
+        _login_refused(
+            client,
+            credentials,
+            f"user '{credentials.user}' can only connect from this host (loopback)",
+        )
+    elif users.recall(credentials.user, credentials.password):
+        _login_accepted(client, credentials)
+    else:
+        stored = users.password_hash(credentials.user)
+        client.credentials = credentials
+        client.broker.password_checks.append(PasswordCheck(client.id, stored, credentials.password))
+
+
+def password_checked(client: Client, stored: str | None, right: bool) -> None:
+    """The answer to a PasswordCheck: go on with the handshake, or refuse the login."""
+    credentials = client.credentials
+    client.credentials = None
+    if credentials is None or client.is_closing():
+        return
+    if right and stored is not None:
+        client.broker.users.remember(credentials.user, stored, credentials.password)
+        _login_accepted(client, credentials)
+    else:
+        _login_refused(client, credentials, f"user '{credentials.user}' - invalid credentials")
+    client.run_held()
+
+
+def _login_accepted(client: Client, credentials: Credentials) -> None:
+    user = client.broker.users.get(credentials.user)
+    if user is None:
+        _login_refused(client, credentials, f"user '{credentials.user}' was deleted")
+        return
+    client.user = user
+    client.send(0, client.handshake.authenticated())
+
+
+def _login_refused(client: Client, credentials: Credentials, why: str) -> None:
+    """403 for clients that can bear it, silence for others."""
+    introduction = client.introduction
+    assert introduction is not None
+    client.refuse(f"login with {introduction.mechanism} refused: {why}")
+    if introduction.authentication_failure_close:
+        error = handshake.login_refused(introduction.mechanism)
+        client.send(0, m.ConnectionClose(error.code, error.reply_text, 0, 0))
+    client.drop_silently()
+
+
+def _tune_ok(client: Client, frame: Frame) -> None:
+    tuning = client.handshake.tune_ok_received(frame)
+    client.tuned(tuning.frame_max, tuning.channel_max, tuning.heartbeat_s)
+
+
+def _open(client: Client, frame: Frame) -> None:
+    name = client.handshake.open_received(frame)
+    try:
+        vhost = _enter(client, name)
+    except AmqpError as error:
+        client.refuse(error.reply_text)
+        raise
+    client.opened(vhost)
+    client.send(0, m.ConnectionOpenOk())
+    introduction = client.introduction
+    assert introduction is not None
+    client.broker.log(
+        log.INFO,
+        f"connection {client.name} opened: user '{client.user.name}', vhost '{vhost.name}', "
+        f"client {introduction.product or 'unknown'} {introduction.version}".rstrip()
+        + (f", name '{introduction.connection_name}'" if introduction.connection_name else ""),
+        connection=client.name,
+        user=client.user.name,
+        vhost=vhost.name,
+    )
+
+
+def _enter(client: Client, name: str) -> VirtualHost:
+    """The virtual host, if this user may open one more connection to it; the order is RabbitMQ's."""
+    broker = client.broker
+    limit = broker.config.limits.connections_max
+    text = f"access to vhost '{name}' refused for user '{client.user.name}'"
+    if limit and broker.open_connections >= limit:
+        raise not_allowed(f"{text}: node connection limit ({limit}) is reached")
+    vhost = broker.vhosts.get(name)
+    if vhost is None:
+        raise not_allowed(f"vhost {name} not found")
+    if vhost.max_connections and vhost.connections >= vhost.max_connections:
+        raise not_allowed(f"{text}: connection limit ({vhost.max_connections}) is reached")
+    if not client.user.may_enter(name):
+        raise not_allowed(text)
+    return vhost
+
+
+def _update_secret(client: Client, frame: m.ConnectionUpdateSecret) -> None:
+    """A new password is only a formality here: users have one password, and it was checked at login."""
+    secret = frame.new_secret
+    password = secret if isinstance(secret, bytes) else secret.encode()
+    if client.broker.users.recall(client.user.name, password):
+        client.send(0, m.ConnectionUpdateSecretOk())
+    else:
+        raise not_allowed("New secret was refused by one of the backends")

@@ -1,0 +1,169 @@
+"""basic.consume, cancel, get and qos.
+
+Source: RabbitMQ's `rabbit_channel` (`basic.consume`, `basic.get`, `basic.qos`), `rabbit_amqqueue_process`, `rabbit_limiter`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from pamqp.base import Frame
+
+from amqbroker.core import access
+from amqbroker.core.consumer import Consumer
+from amqbroker.core.names import made_up_name, queue_resource
+from amqbroker.core.reply_to import REPLY_QUEUE, ReplyConsumer
+from amqbroker.errors import access_refused, not_allowed, not_implemented, precondition_failed
+from amqbroker.exchanges.base import Table
+from amqbroker.wire import methods as m
+from amqbroker.exchanges.terms import field_type
+from amqbroker.wire.writer import deliver_prefix, write_get_ok
+
+if TYPE_CHECKING:
+    from amqbroker.core.channel import Channel
+    from amqbroker.core.queue import Queue
+
+
+def consume(channel: Channel, frame: Frame) -> None:
+    """basic.consume."""
+    method = cast("m.BasicConsume", frame)
+    if method.queue == REPLY_QUEUE:
+        _consume_replies(channel, method)
+        return
+    if method.consumer_tag in channel.consumers or _is_reply_tag(channel, method.consumer_tag):
+        raise not_allowed(f"attempt to reuse consumer tag '{method.consumer_tag}'")
+    name = channel.queue_name(method.queue)
+    vhost = channel.vhost
+    access.check(channel.client, access.READ, access.QUEUE, name)
+    queue = vhost.queue(name)
+    access.check_owner(channel.client, queue, vhost.name)
+    arguments: Table = dict(method.arguments or {})
+    priority = _priority(queue, vhost.name, arguments)
+    consumers = queue.consumers
+    if consumers.has_exclusive() or (
+        method.exclusive and (consumers.all or consumers.single_active)
+    ):
+        raise access_refused(f"{queue_resource(name, vhost.name)} in exclusive use")
+    tag = method.consumer_tag or made_up_name("amq.ctag", channel.client.broker.random)
+    consumer = Consumer(
+        channel,
+        queue,
+        tag,
+        method.no_ack,
+        method.exclusive,
+        priority,
+        channel.prefetch_default,
+        arguments,
+    )
+    channel.consumers[tag] = consumer
+    queue.had_consumer = True
+    consumers.add(consumer)
+    if not method.nowait:
+        channel.send(m.BasicConsumeOk(tag))
+    queue.wake()
+
+
+def _priority(queue: Queue, vhost: str, arguments: Table) -> int:
+    """The x-priority argument. Raises 406 unless it is an integer."""
+    value = arguments.get("x-priority", 0)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise precondition_failed(
+        f"invalid arg 'x-priority' for {queue_resource(queue.name, vhost)}: "
+        f'"expected integer, got {field_type(value)}"'
+    )
+
+
+def _is_reply_tag(channel: Channel, tag: str) -> bool:
+    return channel.reply_consumer is not None and channel.reply_consumer.tag == tag
+
+
+def _consume_replies(channel: Channel, method: m.BasicConsume) -> None:
+    """A consumer of amq.rabbitmq.reply-to."""
+    if channel.reply_consumer is not None:
+        raise precondition_failed("reply consumer already set")
+    if not method.no_ack:
+        raise precondition_failed("reply consumer cannot acknowledge")
+    if method.consumer_tag in channel.consumers:
+        raise not_allowed(f"attempt to reuse consumer tag '{method.consumer_tag}'")
+    broker = channel.client.broker
+    tag = method.consumer_tag or made_up_name("amq.ctag", broker.random)
+    key = made_up_name("g", broker.random)
+    channel.reply_consumer = ReplyConsumer(channel, tag, key, deliver_prefix(tag))
+    broker.reply_consumers[key] = channel.reply_consumer
+    if not method.nowait:
+        channel.send(m.BasicConsumeOk(tag))
+
+
+def cancel(channel: Channel, frame: Frame) -> None:
+    """basic.cancel: an unknown tag is fine."""
+    method = cast("m.BasicCancel", frame)
+    tag = method.consumer_tag or ""
+    consumer = channel.consumers.pop(tag, None)
+    if consumer is not None:
+        consumer.queue.consumers.remove(consumer)
+        consumer.queue.wake()
+        channel.client.broker.consumer_left(channel.vhost, consumer.queue)
+    elif _is_reply_tag(channel, tag):
+        assert channel.reply_consumer is not None
+        del channel.client.broker.reply_consumers[channel.reply_consumer.key]
+        channel.reply_consumer = None
+    if not method.nowait:
+        channel.send(m.BasicCancelOk(tag))
+
+
+def get(channel: Channel, frame: Frame) -> None:
+    """basic.get."""
+    method = cast("m.BasicGet", frame)
+    name = channel.queue_name(method.queue)
+    vhost = channel.vhost
+    client = channel.client
+    access.check(client, access.READ, access.QUEUE, name)
+    queue = vhost.queue(name)
+    access.check_owner(client, queue, vhost.name)
+    client.broker.queue_used(vhost, queue)
+    if queue.ready.count == 0:
+        channel.send(m.BasicGetEmpty())
+        return
+    entry = queue.ready.take()
+    tag = channel.next_delivery_tag
+    channel.next_delivery_tag = tag + 1
+    write_get_ok(
+        client.output,
+        channel.number,
+        tag,
+        entry.redelivered,
+        entry.message,
+        queue.ready.count,
+        client.payload_size_max,
+    )
+    client.mark_output()
+    if method.no_ack:
+        queue.settle(entry)
+        return
+    entry.delivery_tag = tag
+    entry.consumer = None
+    queue.unacked_count += 1
+    channel.unacked.add(entry)
+
+
+def qos(channel: Channel, frame: Frame) -> None:
+    """basic.qos: the default of later consumers, or with global a limit on the whole channel."""
+    method = cast("m.BasicQos", frame)
+    if method.prefetch_size:
+        raise not_implemented(f"prefetch_size!=0 ({method.prefetch_size})")
+    if method.global_:
+        _limit_channel(channel, method.prefetch_count)
+    else:
+        channel.prefetch_default = method.prefetch_count
+    channel.send(m.BasicQosOk())
+
+
+def _limit_channel(channel: Channel, limit: int) -> None:
+    """What is outstanding now counts too, basic.get included."""
+    entries = channel.unacked.entries()
+    for entry in entries:
+        entry.limited = limit != 0
+    channel.unacked_global = len(entries) if limit != 0 else 0
+    channel.prefetch_global = limit
+    channel.unblock_consumers()

@@ -1,0 +1,115 @@
+"""Durable definitions as the journal keeps them: a key and a value of bytes for each.
+
+    key    octet kind, then short strings (octet length and UTF-8 octets each)
+           x  vhost  name                                                  exchange
+           q  vhost  name                                                  queue
+           b  vhost  source  octet kind  destination  key  arguments       binding
+    value  a field table
+
+The store folds them without knowing what they mean; recovery hands them back as they were.
+"""
+
+from __future__ import annotations
+
+from typing import Final, cast, final
+
+from mypy_extensions import i64
+
+from amqbroker.core.queue import Queue
+from amqbroker.exchanges.base import Binding, Destination, Exchange, Table
+from amqbroker.wire.tables import FieldTable, decode_table, encode_table
+
+EXCHANGE_KIND: Final = b"x"
+QUEUE_KIND: Final = b"q"
+BINDING_KIND: Final = b"b"
+
+
+def short(text: str) -> bytes:
+    """A name as a short string."""
+    raw = text.encode("utf-8", "surrogateescape")
+    return bytes([len(raw)]) + raw
+
+
+def encode(table: Table) -> bytes:
+    """A table of values that came from the wire, back to bytes."""
+    return encode_table(cast("FieldTable", table))
+
+
+def exchange_key(vhost: str, name: str) -> bytes:
+    """The key of an exchange."""
+    return EXCHANGE_KIND + short(vhost) + short(name)
+
+
+def exchange_value(exchange: Exchange) -> bytes:
+    """All that makes an exchange, but its bindings."""
+    return encode(
+        {
+            "type": exchange.type_name,
+            "auto_delete": exchange.auto_delete,
+            "internal": exchange.internal,
+            "arguments": exchange.arguments,
+        }
+    )
+
+
+def queue_key(vhost: str, name: str) -> bytes:
+    """The key of a queue."""
+    return QUEUE_KIND + short(vhost) + short(name)
+
+
+def queue_value(queue: Queue) -> bytes:
+    """All that makes a queue, but its messages."""
+    return encode(
+        {"id": int(queue.id), "auto_delete": queue.auto_delete, "arguments": queue.arguments}
+    )
+
+
+def binding_key(vhost: str, source: str, binding: Binding) -> bytes:
+    """The key of a binding: all of it, as bindings have no other identity."""
+    destination = binding.destination
+    return b"".join(
+        (
+            BINDING_KIND,
+            short(vhost),
+            short(source),
+            bytes([destination.kind]),
+            short(destination.name),
+            short(binding.key),
+            encode(dict(sorted(binding.arguments.items()))),
+        )
+    )
+
+
+@final
+class KeyReader:
+    """Reads a key back, part by part."""
+
+    def __init__(self, key: bytes) -> None:
+        self.kind = key[:1]
+        self._key = key
+        self._position: i64 = 1
+
+    def name(self) -> str:
+        """The next short string."""
+        start: i64 = self._position + 1
+        end: i64 = start + i64(self._key[self._position])
+        self._position = end
+        return self._key[start:end].decode("utf-8", "surrogateescape")
+
+    def octet(self) -> int:
+        """The next octet."""
+        self._position += 1
+        return self._key[self._position - 1]
+
+    def table(self) -> Table:
+        """The field table that ends the key."""
+        return dict(decode_table(self._key, self._position))
+
+
+def read_binding(reader: KeyReader) -> tuple[str, Binding]:
+    """The source and the binding of a key whose virtual host was read."""
+    source = reader.name()
+    kind = reader.octet()
+    destination = Destination(kind, reader.name())
+    key = reader.name()
+    return source, Binding(destination, key, reader.table())

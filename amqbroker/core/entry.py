@@ -1,0 +1,33 @@
+"""A message's place in one queue, with what the broker needs while it is out for delivery."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+from mypy_extensions import i64
+
+from amqbroker.message import Entry, Message
+
+if TYPE_CHECKING:
+    from amqbroker.core.consumer import Consumer
+    from amqbroker.core.queue import Queue
+
+
+@final
+class QueueEntry(Entry):
+    """An entry of `queue`, ready or outstanding.
+
+    While it is outstanding, `delivery_tag` is its tag on the channel that has it and `consumer` is who got it, None
+    for basic.get. `limited` says that it counts in the channel's global prefetch. `outstanding` is False as soon as it
+    is settled or requeued.
+    """
+
+    __slots__ = ("consumer", "delivery_tag", "limited", "outstanding", "queue")
+
+    def __init__(self, message: Message, queue: Queue, index: i64) -> None:
+        super().__init__(message, queue.id, index)
+        self.queue = queue
+        self.delivery_tag: i64 = 0
+        self.consumer: Consumer | None = None
+        self.limited = False
+        self.outstanding = False

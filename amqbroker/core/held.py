@@ -1,0 +1,52 @@
+"""What a transactional channel holds back until tx.commit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from amqbroker.core.entry import QueueEntry
+from amqbroker.message import Message
+
+if TYPE_CHECKING:
+    from amqbroker.core.queue import Queue
+
+# HeldSettle.outcome
+DROP: Final = 0
+REQUEUE: Final = 1
+
+
+@final
+class HeldPublish:
+    """A publish, with the queues that it was routed to when it came."""
+
+    __slots__ = ("message", "queues")
+
+    def __init__(self, message: Message, queues: list[Queue]) -> None:
+        self.message = message
+        self.queues = queues
+
+
+@final
+class HeldSettle:
+    """Deliveries that are settled at the commit: dropped from their queues, or requeued."""
+
+    __slots__ = ("entries", "outcome")
+
+    def __init__(self, entries: list[QueueEntry], outcome: int) -> None:
+        self.entries = entries
+        self.outcome = outcome
+
+
+@final
+class Transaction:
+    """What one channel has done since its last commit or rollback."""
+
+    __slots__ = ("publishes", "settles")
+
+    def __init__(self) -> None:
+        self.publishes: list[HeldPublish] = []
+        self.settles: list[HeldSettle] = []
+
+    def taken(self) -> list[QueueEntry]:
+        """Every delivery that waits to be settled."""
+        return [entry for settle in self.settles for entry in settle.entries]

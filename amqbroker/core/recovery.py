@@ -1,0 +1,93 @@
+"""Durable definitions and messages back into virtual hosts: what a restart finds on disk.
+
+Definitions of virtual hosts that the configuration no longer names are kept: their virtual host is made, so that nothing
+is lost by an edit, and the log says so.
+"""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from amqbroker.core import definitions, log
+from amqbroker.core.broker import Broker
+from amqbroker.core.entry import QueueEntry
+from amqbroker.core.queue import Queue
+from amqbroker.core.vhost import VirtualHost
+from amqbroker.exchanges.base import Table
+from amqbroker.exchanges.registry import make_exchange
+from amqbroker.message import Entry
+from amqbroker.store.recovery import Recovered
+from amqbroker.wire.tables import decode_table
+
+
+def restore(broker: Broker, recovered: Recovered) -> None:
+    """Fill an empty broker. Exchanges and queues first, then the bindings between them, then messages."""
+    bindings: list[definitions.KeyReader] = []
+    queues: list[Queue] = []
+    for key, value in recovered.definitions.items():
+        reader = definitions.KeyReader(key)
+        if reader.kind == definitions.BINDING_KIND:
+            bindings.append(reader)
+            continue
+        vhost = _vhost(broker, reader.name())
+        name = reader.name()
+        table: Table = dict(decode_table(value, 0))
+        if reader.kind == definitions.EXCHANGE_KIND:
+            _restore_exchange(vhost, name, table)
+        elif reader.kind == definitions.QUEUE_KIND:
+            queues.append(_restore_queue(broker, vhost, name, table))
+    for reader in bindings:
+        vhost = _vhost(broker, reader.name())
+        source, binding = definitions.read_binding(reader)
+        vhost.restore_binding(source, binding)
+    broker.next_queue_id = max(broker.next_queue_id, recovered.next_queue_id)
+    for queue in queues:
+        _restore_messages(
+            queue, recovered.messages.pop(queue.id, []), recovered.next_indexes.get(queue.id, 0)
+        )
+
+
+def _vhost(broker: Broker, name: str) -> VirtualHost:
+    vhost = broker.vhosts.get(name)
+    if vhost is None:
+        vhost = VirtualHost(name, broker.journal, 0, 0)
+        broker.vhosts[name] = vhost
+        broker.log(
+            log.WARNING,
+            f"vhost '{name}' is not in the configuration, but the data folder has queues of it",
+        )
+    return vhost
+
+
+def _restore_exchange(vhost: VirtualHost, name: str, table: Table) -> None:
+    arguments = table["arguments"]
+    assert isinstance(arguments, dict), name
+    vhost.exchanges[name] = make_exchange(
+        name,
+        str(table["type"]),
+        True,
+        table["auto_delete"] is True,
+        table["internal"] is True,
+        arguments,
+    )
+
+
+def _restore_queue(broker: Broker, vhost: VirtualHost, name: str, table: Table) -> Queue:
+    arguments = table["arguments"]
+    queue_id = table["id"]
+    assert isinstance(arguments, dict) and isinstance(queue_id, int), name
+    queue = Queue(broker.turn, queue_id, name, True, table["auto_delete"] is True, None, arguments)
+    queue.log = broker.journal.open_queue(queue_id)
+    vhost.queues[name] = queue
+    broker.start_expiry(vhost, queue)
+    return queue
+
+
+def _restore_messages(queue: Queue, entries: list[Entry], next_index: i64) -> None:
+    for entry in entries:
+        restored = QueueEntry(entry.message, queue, entry.index)
+        restored.state = entry.state
+        restored.file = entry.file
+        restored.redelivered = entry.redelivered
+        queue.ready.append(restored)
+    queue.next_index = next_index

@@ -1,0 +1,100 @@
+"""basic.ack, nack, reject and recover: what happens to outstanding deliveries.
+
+Source: RabbitMQ's `rabbit_channel` (`collect_acks`, `ack`, `reject`, `internal_reject`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from mypy_extensions import i64
+from pamqp.base import Frame
+
+from amqbroker.core.entry import QueueEntry
+from amqbroker.core.held import DROP, REQUEUE, HeldSettle
+from amqbroker.errors import AmqpError, not_implemented, precondition_failed
+from amqbroker.wire import methods as m
+from amqbroker.wire.commands import Ack
+
+if TYPE_CHECKING:
+    from amqbroker.core.channel import Channel
+
+
+def ack(channel: Channel, command: Ack) -> None:
+    """basic.ack."""
+    if channel.transaction is not None:
+        taken = take(channel, command.delivery_tag, command.multiple)
+        channel.transaction.settles.append(HeldSettle(taken, DROP))
+    elif command.multiple:
+        finish(channel, take(channel, command.delivery_tag, True), DROP)
+    else:
+        entry = channel.unacked.take(command.delivery_tag)
+        if entry is None:
+            raise unknown_delivery_tag(command.delivery_tag)
+        entry.queue.settle(entry)
+        channel.settled(entry)
+
+
+def nack(channel: Channel, frame: Frame) -> None:
+    """basic.nack: requeue, or drop."""
+    method = cast("m.BasicNack", frame)
+    settle(channel, method.delivery_tag, bool(method.multiple), bool(method.requeue))
+
+
+def reject(channel: Channel, frame: Frame) -> None:
+    """basic.reject: requeue, or drop."""
+    method = cast("m.BasicReject", frame)
+    settle(channel, cast("int", method.delivery_tag), False, bool(method.requeue))
+
+
+def settle(channel: Channel, delivery_tag: int, multiple: bool, requeue: bool) -> None:
+    """Settle one delivery or all up to it; a transaction holds that back."""
+    entries = take(channel, delivery_tag, multiple)
+    outcome = REQUEUE if requeue else DROP
+    if channel.transaction is not None:
+        channel.transaction.settles.append(HeldSettle(entries, outcome))
+    else:
+        finish(channel, entries, outcome)
+
+
+def finish(channel: Channel, entries: list[QueueEntry], outcome: int) -> None:
+    """Carry out what was decided about deliveries that are not outstanding any more."""
+    if outcome == REQUEUE:
+        channel.requeue(entries)
+        return
+    for entry in entries:
+        entry.queue.settle(entry)
+        channel.settled(entry)
+
+
+def take(channel: Channel, delivery_tag: i64, multiple: bool) -> list[QueueEntry]:
+    """Remove deliveries from the outstanding ones. Raises 406 for a tag that is not among them."""
+    if not multiple:
+        entry = channel.unacked.take(delivery_tag)
+        if entry is None:
+            raise unknown_delivery_tag(delivery_tag)
+        return [entry]
+    if delivery_tag == 0:
+        return channel.unacked.take_all()
+    entries = channel.unacked.take_until(delivery_tag)
+    if entries is None:
+        raise unknown_delivery_tag(delivery_tag)
+    return entries
+
+
+def unknown_delivery_tag(delivery_tag: i64) -> AmqpError:
+    """406: not outstanding on this channel, or settled already."""
+    return precondition_failed(f"unknown delivery tag {delivery_tag}")
+
+
+def recover(channel: Channel, frame: Frame) -> None:
+    """basic.recover."""
+    recover_async(channel, frame)
+    channel.send(m.BasicRecoverOk())
+
+
+def recover_async(channel: Channel, frame: Frame) -> None:
+    """basic.recover-async: requeue all that is outstanding on the channel."""
+    if not cast("m.BasicRecover", frame).requeue:
+        raise not_implemented("requeue=false")
+    channel.requeue(channel.unacked.take_all())

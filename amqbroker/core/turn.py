@@ -1,0 +1,29 @@
+"""What one turn of the broker leaves to do at its end.
+
+A turn is: all inputs that are there, then `Node.settle` once, then the edges drain the outputs. Whoever changes
+something that must be looked at puts itself on one of these lists, at most once (a flag on the object says so).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+if TYPE_CHECKING:
+    from amqbroker.core.channel import Channel
+    from amqbroker.core.client import Client
+    from amqbroker.core.queue import Queue
+
+
+@final
+class Turn:
+    """The work lists of the turn that is under way."""
+
+    __slots__ = ("confirming", "outputs", "queues")
+
+    def __init__(self) -> None:
+        # Queues with something to deliver or someone to deliver to.
+        self.queues: list[Queue] = []
+        # Channels with publisher confirms that may be sent now.
+        self.confirming: list[Channel] = []
+        # Clients with bytes to send, or that must be closed.
+        self.outputs: list[Client] = []

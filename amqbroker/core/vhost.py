@@ -1,0 +1,285 @@
+"""One virtual host: its exchanges, queues and bindings, and where a message goes.
+
+Routes are cached by address, the exchange and routing key as they stand in basic.publish. A cached route is forgotten
+when anything changes that it could depend on; a message that carries CC or BCC, or that passes a headers exchange, is
+routed anew each time.
+
+Routing walks exchange-to-exchange bindings and visits each exchange once; each queue gets at most one copy. An exchange
+that finds no destination at all passes the message to its alternate exchange, if it has one that exists.
+
+Source: RabbitMQ's `rabbit_exchange:route`, `rabbit_binding`.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from mypy_extensions import i64
+
+from amqbroker.core import definitions
+from amqbroker.core.names import exchange_resource, queue_resource
+from amqbroker.core.queue import Queue
+from amqbroker.errors import not_found
+from amqbroker.exchanges.base import EXCHANGE, QUEUE, Binding, Destination, Exchange, Table
+from amqbroker.exchanges.registry import DEFAULT_EXCHANGE, predeclared_exchanges
+from amqbroker.store.journal import Journal
+
+# Routes by address that are kept; unlimited routing keys must not become unlimited memory.
+ROUTES_MAX: Final = 20_000
+
+
+@final
+class Route:
+    """Where the messages of one address go. `cached` is False if each message must be routed by itself."""
+
+    __slots__ = ("address", "by_headers", "exchange", "queues", "routing_key")
+
+    def __init__(
+        self,
+        address: bytes,
+        exchange: Exchange,
+        routing_key: str,
+        queues: list[Queue],
+        by_headers: bool,
+    ):
+        self.address = address
+        self.exchange = exchange
+        self.routing_key = routing_key
+        self.queues = queues
+        self.by_headers = by_headers
+
+
+@final
+class Walk:
+    """What one walk through the exchanges found."""
+
+    __slots__ = ("by_headers", "queues")
+
+    def __init__(self) -> None:
+        self.queues: dict[str, Queue] = {}
+        self.by_headers = False
+
+
+@final
+class VirtualHost:
+    """Everything with a name in one virtual host."""
+
+    def __init__(
+        self, name: str, journal: Journal | None, max_connections: int, max_queues: int
+    ) -> None:
+        self.name = name
+        self.journal = journal
+        self.max_connections = max_connections
+        self.max_queues = max_queues
+        self.connections = 0
+        self.exchanges: dict[str, Exchange] = {}
+        self.queues: dict[str, Queue] = {}
+        self.routes: dict[bytes, Route] = {}
+        # Grows whenever a route may have changed; channels that keep a route compare it.
+        self.version: i64 = 0
+        # Which exchanges have bindings to a destination, and how many.
+        self._sources: dict[Destination, dict[str, int]] = {}
+        for exchange in predeclared_exchanges():
+            self.exchanges[exchange.name] = exchange
+
+    def exchange(self, name: str) -> Exchange:
+        """The exchange of this name. Raises 404."""
+        found = self.exchanges.get(name)
+        if found is None:
+            raise not_found(f"no {exchange_resource(name, self.name)}")
+        return found
+
+    def queue(self, name: str) -> Queue:
+        """The queue of this name. Raises 404."""
+        found = self.queues.get(name)
+        if found is None:
+            raise not_found(f"no {queue_resource(name, self.name)}")
+        return found
+
+    def add_exchange(self, exchange: Exchange) -> int:
+        """Add a new exchange; the journal position to wait for, 0 for none."""
+        self.exchanges[exchange.name] = exchange
+        self.forget_routes()
+        if exchange.durable and self.journal is not None:
+            key = definitions.exchange_key(self.name, exchange.name)
+            return self.journal.define(key, definitions.exchange_value(exchange))
+        return 0
+
+    def remove_exchange(self, exchange: Exchange) -> int:
+        """Remove an exchange with every binding from and to it; the journal position to wait for."""
+        position = 0
+        for binding in exchange.bindings():
+            position = max(position, self._unbound(exchange, binding))
+        del self.exchanges[exchange.name]
+        position = max(
+            position,
+            self.remove_bindings_to(Destination(EXCHANGE, exchange.name), exchange.durable),
+        )
+        self.forget_routes()
+        if exchange.durable and self.journal is not None:
+            position = self.journal.undefine(definitions.exchange_key(self.name, exchange.name))
+        return position
+
+    def add_queue(self, queue: Queue) -> int:
+        """Add a new queue; the journal position to wait for, 0 for none."""
+        self.queues[queue.name] = queue
+        self._forget_queue_route(queue.name)
+        if queue.durable and self.journal is not None:
+            queue.log = self.journal.open_queue(queue.id)
+            key = definitions.queue_key(self.name, queue.name)
+            return self.journal.define(key, definitions.queue_value(queue))
+        return 0
+
+    def remove_queue(self, queue: Queue) -> int:
+        """Remove a queue with its bindings; the journal position to wait for."""
+        del self.queues[queue.name]
+        self._forget_queue_route(queue.name)
+        position = self.remove_bindings_to(Destination(QUEUE, queue.name), queue.durable)
+        if queue.durable and self.journal is not None:
+            position = self.journal.undefine(definitions.queue_key(self.name, queue.name))
+        return position
+
+    def bind(self, source: Exchange, binding: Binding) -> int:
+        """Add a binding, if it is not there; the journal position to wait for. Raises 406 if it is not acceptable."""
+        if not source.bind(binding.destination, binding.key, binding.arguments):
+            return 0
+        sources = self._sources.setdefault(binding.destination, {})
+        sources[source.name] = sources.get(source.name, 0) + 1
+        self.forget_routes()
+        if self.journal is not None and self._is_durable(source, binding.destination):
+            return self.journal.define(
+                definitions.binding_key(self.name, source.name, binding), b"\0\0\0\0"
+            )
+        return 0
+
+    def restore_binding(self, source_name: str, binding: Binding) -> None:
+        """A binding from the journal, both of whose ends are there again."""
+        source = self.exchanges[source_name]
+        source.bind(binding.destination, binding.key, binding.arguments)
+        sources = self._sources.setdefault(binding.destination, {})
+        sources[source_name] = sources.get(source_name, 0) + 1
+
+    def unbind(self, source: Exchange, binding: Binding) -> int:
+        """Remove a binding, if it is there; the journal position to wait for."""
+        if not source.unbind(binding.destination, binding.key, binding.arguments):
+            return 0
+        position = self._unbound(source, binding)
+        self.forget_routes()
+        return max(position, self._auto_delete(source))
+
+    def remove_bindings_to(self, destination: Destination, durable: bool) -> int:
+        """The destination was deleted: remove every binding to it; the journal position to wait for."""
+        sources = self._sources.pop(destination, None)
+        if sources is None:
+            return 0
+        position = 0
+        for name in list(sources):
+            source = self.exchanges.get(name)
+            if source is None:
+                continue
+            if durable and source.durable and self.journal is not None:
+                for binding in source.bindings_to(destination):
+                    position = self.journal.undefine(
+                        definitions.binding_key(self.name, name, binding)
+                    )
+            source.unbind_destination(destination)
+            position = max(position, self._auto_delete(source))
+        self.forget_routes()
+        return position
+
+    def _unbound(self, source: Exchange, binding: Binding) -> int:
+        """A binding is gone: forget who is bound to whom, here and in the journal."""
+        sources = self._sources.get(binding.destination)
+        if sources is not None and source.name in sources:
+            sources[source.name] -= 1
+            if sources[source.name] == 0:
+                del sources[source.name]
+                if not sources:
+                    del self._sources[binding.destination]
+        if self.journal is not None and self._is_durable(source, binding.destination):
+            return self.journal.undefine(definitions.binding_key(self.name, source.name, binding))
+        return 0
+
+    def _auto_delete(self, source: Exchange) -> int:
+        """Delete an auto-delete exchange that lost its last binding."""
+        if source.auto_delete and not source.has_bindings() and source.name in self.exchanges:
+            return self.remove_exchange(source)
+        return 0
+
+    def _is_durable(self, source: Exchange, destination: Destination) -> bool:
+        """A binding outlives a restart if both its ends do."""
+        if not source.durable:
+            return False
+        if destination.kind == QUEUE:
+            queue = self.queues.get(destination.name)
+            return queue is not None and queue.durable
+        exchange = self.exchanges.get(destination.name)
+        return exchange is not None and exchange.durable
+
+    def bindings_to(self, destination: Destination) -> list[tuple[str, Binding]]:
+        """Every binding to this destination, with its source's name."""
+        return [
+            (name, binding)
+            for name in self._sources.get(destination, {})
+            for binding in self.exchanges[name].bindings_to(destination)
+        ]
+
+    def forget_routes(self) -> None:
+        """Something changed that any route may depend on."""
+        self.routes = {}
+        self.version += 1
+
+    def _forget_queue_route(self, name: str) -> None:
+        """A queue came or went: only the default exchange can know it by name."""
+        self.routes.pop(b"\0" + definitions.short(name), None)
+        self.version += 1
+
+    def route(self, address: bytes) -> Route:
+        """The route of an address, from the cache or made now. Raises 404 if there is no such exchange."""
+        route = self.routes.get(address)
+        if route is None:
+            route = self._make_route(address)
+            if len(self.routes) >= ROUTES_MAX:
+                self.routes = {}
+            self.routes[address] = route
+        return route
+
+    def _make_route(self, address: bytes) -> Route:
+        end: i64 = 1 + i64(address[0])
+        exchange = self.exchange(address[1:end].decode("utf-8", "surrogateescape"))
+        routing_key = address[end + 1 :].decode("utf-8", "surrogateescape")
+        walk = self.walk(exchange, [routing_key], None)
+        return Route(address, exchange, routing_key, list(walk.queues.values()), walk.by_headers)
+
+    def walk(self, exchange: Exchange, routing_keys: list[str], headers: Table | None) -> Walk:
+        """Every queue that a message to this exchange with these keys and headers reaches."""
+        found = Walk()
+        if exchange.name == DEFAULT_EXCHANGE:
+            for name in routing_keys:
+                queue = self.queues.get(name)
+                if queue is not None:
+                    found.queues[name] = queue
+            return found
+        seen = {exchange.name: True}
+        work = [exchange]
+        while work:
+            current = work.pop()
+            destinations: list[Destination] = []
+            for key in routing_keys:
+                destinations.extend(current.route(key, headers))
+            found.by_headers = found.by_headers or current.needs_headers
+            if not destinations:
+                alternate = current.arguments.get("alternate-exchange")
+                if isinstance(alternate, str):
+                    destinations = [Destination(EXCHANGE, alternate)]
+            for destination in destinations:
+                if destination.kind == QUEUE:
+                    found.queues[destination.name] = self.queues[destination.name]
+                elif destination.name not in seen:
+                    seen[destination.name] = True
+                    target = self.exchanges.get(destination.name)
+                    if target is not None and target.name == DEFAULT_EXCHANGE:
+                        found.queues.update(self.walk(target, routing_keys, headers).queues)
+                    elif target is not None:
+                        work.append(target)
+        return found

@@ -1,0 +1,275 @@
+"""One broker node without I/O: the same calls, in the same order, give the same outputs.
+
+The edges call these methods from one thread and then drain the outputs. No method awaits, reads a clock, or raises for
+what a client or a disk did. `now` is a monotonic time in seconds that never goes back, read once a turn; made-up names
+come from the `random.Random` given at the start.
+
+A turn: every input that is there, `settle` once, then the edge takes the outputs of `outputs()`, the journal's batch
+from `take_batch()`, the password checks and the log lines.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import final
+
+from amqbroker.auth.passwords import rabbit_hash
+from amqbroker.auth.permissions import Permissions
+from amqbroker.auth.sasl import MECHANISMS
+from amqbroker.auth.users import User, UserStore
+from amqbroker.config import Config
+from amqbroker.core import connection_methods, log
+from amqbroker.core.broker import DISK_ALARM, Broker, PasswordCheck
+from amqbroker.core.client import DONE, Client
+from amqbroker.core.recovery import restore
+from amqbroker.store.journal import Batch, Journal
+from amqbroker.store.recovery import Recovered
+from amqbroker.wire.handshake import Offer, server_properties
+
+
+@final
+class PeerInfo:
+    """Where a connection comes from and goes to."""
+
+    __slots__ = ("host", "local_host", "local_port", "port")
+
+    def __init__(self, host: str, port: int, local_host: str, local_port: int) -> None:
+        self.host = host
+        self.port = port
+        self.local_host = local_host
+        self.local_port = local_port
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port} -> {self.local_host}:{self.local_port}"
+
+
+@final
+class Node:
+    """All of a broker but its sockets, files and clock."""
+
+    def __init__(
+        self,
+        config: Config,
+        journal: Journal,
+        recovered: Recovered | None,
+        random: Random,
+        now: float,
+    ) -> None:
+        properties = server_properties(
+            config.server_properties.product,
+            config.server_properties.version,
+            config.server_properties.cluster_name,
+            config.server_properties.extra,
+        )
+        limits = config.limits
+        offer = Offer(
+            properties, list(MECHANISMS), limits.channel_max, limits.frame_max, limits.heartbeat_s
+        )
+        users = UserStore(make_users(config, random), config.loopback_users)
+        self._broker = Broker(config, offer, users, journal, random)
+        self._broker.now = now
+        self._journal = journal
+        if recovered is not None:
+            restore(self._broker, recovered)
+
+    # Inputs.
+
+    def client_connected(self, connection_id: int, peer: PeerInfo, now: float) -> None:
+        """A socket was accepted."""
+        self._broker.now = now
+        self._broker.clients[connection_id] = Client(
+            self._broker, connection_id, str(peer), peer.host, now
+        )
+
+    def client_received(self, connection_id: int, data: bytes, now: float) -> None:
+        """A socket was read."""
+        self._broker.now = now
+        self._broker.clients[connection_id].receive(data)
+
+    def client_lost(self, connection_id: int, reason: str, now: float) -> None:
+        """A socket is closed, by either side; `reason` is what the edge knows, empty for a plain end of stream."""
+        broker = self._broker
+        broker.now = now
+        client = broker.clients.pop(connection_id)
+        client.lost()
+        if client.refused:
+            return
+        if not client.started():
+            broker.log(
+                log.DEBUG,
+                f"connection {client.name} closed without a byte: a health check",
+                connection=client.name,
+            )
+            return
+        end = (
+            client.end
+            or f"lost: the client closed the socket without connection.close{reason and f' ({reason})'}"
+        )
+        level = log.WARNING if not client.end else log.INFO
+        broker.log(
+            level, f"connection {client.name} {end}", connection=client.name, user=client.user.name
+        )
+
+    def password_checked(self, check: PasswordCheck, right: bool, now: float) -> None:
+        """A PasswordCheck was carried out."""
+        self._broker.now = now
+        client = self._broker.clients.get(check.connection_id)
+        if client is not None:
+            connection_methods.password_checked(client, check.stored, right)
+
+    def journal_synced(self, position: int) -> None:
+        """The batch of this position is durable, and all before it."""
+        self._journal.synced(position)
+        self._after_sync()
+
+    def journal_failed(self, reason: str) -> None:
+        """The disk refused a batch: nothing is confirmed any more, publishers are blocked."""
+        broker = self._broker
+        self._journal.failed(reason)
+        broker.alarm = DISK_ALARM
+        broker.log(
+            log.ERROR,
+            f"the journal cannot be written: {reason}. Publishers are blocked and nothing more is confirmed; "
+            "what was confirmed is on disk. Mend the disk and restart the broker",
+        )
+        for channel in broker.unconfirmed:
+            if channel.confirms is not None:
+                channel.confirms.refuse_pending(channel.client.output, channel.number)
+                channel.client.mark_output()
+        broker.unconfirmed = []
+
+    def settle(self, now: float) -> None:
+        """Deliveries and confirms of this turn, once."""
+        broker = self._broker
+        broker.now = now
+        turn = broker.turn
+        if turn.queues:
+            queues = turn.queues
+            turn.queues = []
+            for queue in queues:
+                if queue.deliver() and not queue.deleted:
+                    queue.wake()
+        if turn.confirming:
+            channels = turn.confirming
+            turn.confirming = []
+            for channel in channels:
+                channel.confirms_due = False
+                confirms = channel.confirms
+                if confirms is None:
+                    continue
+                if confirms.flush(
+                    channel.client.output, channel.number, self._journal.synced_position
+                ):
+                    channel.client.mark_output()
+                if confirms.pending() and not channel.confirms_waiting:
+                    channel.confirms_waiting = True
+                    broker.unconfirmed.append(channel)
+
+    def _after_sync(self) -> None:
+        """Look again at everyone who waits for the journal."""
+        broker = self._broker
+        if broker.unconfirmed:
+            channels = broker.unconfirmed
+            broker.unconfirmed = []
+            for channel in channels:
+                channel.confirms_waiting = False
+                channel.confirms_changed()
+        if broker.waiting:
+            waiting = broker.waiting
+            broker.waiting = []
+            for channel in waiting:
+                if channel.waiting_position == 0:
+                    continue
+                if broker.is_durable(channel.waiting_position):
+                    channel.client.resume(channel)
+                else:
+                    broker.waiting.append(channel)
+
+    def has_work(self) -> bool:
+        """Whether another `settle` has something to do without a further input."""
+        turn = self._broker.turn
+        return bool(turn.queues) or bool(turn.confirming)
+
+    def next_deadline(self) -> float | None:
+        """When `on_time` must be called next; None if there is nothing to wait for."""
+        timer = self._broker.timers.next_deadline()
+        batch = self._journal.deadline()
+        if timer is None or batch is None:
+            return batch if timer is None else timer
+        return min(timer, batch)
+
+    def on_time(self, now: float) -> None:
+        """A deadline passed."""
+        self._broker.now = now
+        self._broker.timers.fire(now)
+
+    def shut_down(self, reason: str, now: float) -> None:
+        """Close every connection with 320."""
+        self._broker.now = now
+        for client in list(self._broker.clients.values()):
+            client.force_close(f"broker forced connection closure with reason '{reason}'")
+
+    # Outputs.
+
+    def outputs(self) -> list[int]:
+        """The connections that have bytes to send or must be closed, since the last call."""
+        clients = self._broker.turn.outputs
+        self._broker.turn.outputs = []
+        return [client.id for client in clients]
+
+    def take_output(self, connection_id: int) -> bytes:
+        """What waits to be sent on a connection."""
+        client = self._broker.clients.get(connection_id)
+        return b"" if client is None else client.take_output()
+
+    def must_close(self, connection_id: int) -> bool:
+        """Whether the edge must close the socket once the output is sent."""
+        client = self._broker.clients.get(connection_id)
+        return client is None or client.state == DONE
+
+    def must_pause(self, connection_id: int) -> bool:
+        """Whether the edge must not read from this connection for now."""
+        client = self._broker.clients.get(connection_id)
+        return client is not None and client.must_pause()
+
+    def take_batch(self, now: float) -> Batch | None:
+        """What the journal has to write now; call `journal_synced` or `journal_failed` afterwards."""
+        journal = self._journal
+        if not journal.due(now):
+            return None
+        before = journal.synced_position
+        batch = journal.take_batch()
+        if batch is None and journal.synced_position != before:
+            self._after_sync()
+        return batch
+
+    def has_unwritten(self) -> bool:
+        """Whether the journal still has something to write, at a clean stop."""
+        return self._journal.pending_bytes > 0 and not self._journal.broken
+
+    def take_password_checks(self) -> list[PasswordCheck]:
+        """Logins that wait for a slow hash."""
+        checks = self._broker.password_checks
+        self._broker.password_checks = []
+        return checks
+
+    def take_log_lines(self) -> list[log.LogLine]:
+        """What is worth a line in the log."""
+        lines = self._broker.log_lines
+        self._broker.log_lines = []
+        return lines
+
+
+def make_users(config: Config, random: Random) -> list[User]:
+    """The users of the configuration. A password written there is hashed with RabbitMQ's quick hash: it is no secret."""
+    users: list[User] = []
+    for user in config.users:
+        stored = user.password_hash
+        if user.password is not None:
+            stored = rabbit_hash(user.password.encode(), random.randbytes(4))
+        permissions = {
+            vhost: Permissions(allowed.configure, allowed.write, allowed.read)
+            for vhost, allowed in user.permissions.items()
+        }
+        users.append(User(user.name, stored, tuple(user.tags), permissions))
+    return users

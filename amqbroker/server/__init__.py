@@ -1,0 +1,1 @@
+"""The edges: sockets, tasks, the clock, signals. They hold no broker rule."""

@@ -1,0 +1,108 @@
+"""One client's socket: a reader and a writer task.
+
+The reader hands whole reads to the node and stops reading while the node asks it to. The writer sends what the node has
+written and holds the next output back until the socket has taken it, so that a slow client is felt by its consumers and
+by nobody else.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, final
+
+import anyio
+from anyio.abc import SocketAttribute, SocketStream
+
+from amqbroker.node import PeerInfo
+
+if TYPE_CHECKING:
+    from amqbroker.server.runner import Runner
+
+READ_SIZE_BYTES = 262_144
+# What an idle connection may cost when the broker closes it and the peer does not read.
+CLOSE_TIMEOUT_S = 1.0
+
+
+@final
+class Connection:
+    """The tasks of one accepted socket."""
+
+    __slots__ = ("_reading", "_runner", "_stream", "_writing", "id", "reason")
+
+    def __init__(self, runner: Runner, connection_id: int, stream: SocketStream) -> None:
+        self._runner = runner
+        self._stream = stream
+        self.id = connection_id
+        # Set when there is output; replaced by the writer before it looks.
+        self._writing = anyio.Event()
+        # Set when reading may go on; None while it is not paused.
+        self._reading: anyio.Event | None = None
+        self.reason = ""
+
+    def peer(self) -> PeerInfo:
+        """Both ends of the socket."""
+        host, port = address_of(self._stream, SocketAttribute.remote_address)
+        local_host, local_port = address_of(self._stream, SocketAttribute.local_address)
+        return PeerInfo(host, port, local_host, local_port)
+
+    async def run(self) -> None:
+        """Serve until either side closes."""
+        raw = self._stream.extra(SocketAttribute.raw_socket)
+        # Small frames must not wait for the ack of earlier ones.
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._write)
+            await self._read()
+            tasks.cancel_scope.cancel()
+
+    async def _read(self) -> None:
+        runner = self._runner
+        stream = self._stream
+        try:
+            while True:
+                data = await stream.receive(READ_SIZE_BYTES)
+                if runner.received(self.id, data):
+                    self._reading = anyio.Event()
+                    runner.paused[self.id] = self
+                    await self._reading.wait()
+        except anyio.EndOfStream:
+            pass
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            self.reason = self.reason or str(error.__cause__ or "")
+
+    def resume_reading(self) -> None:
+        """The node can take more from this client."""
+        if self._reading is not None:
+            self._reading.set()
+            self._reading = None
+
+    def wake_writer(self) -> None:
+        """The node has output, or wants the socket closed."""
+        self._writing.set()
+
+    async def _write(self) -> None:
+        runner = self._runner
+        stream = self._stream
+        try:
+            while True:
+                await self._writing.wait()
+                self._writing = anyio.Event()
+                data = runner.take_output(self.id)
+                if data:
+                    await stream.send(data)
+                if runner.must_close(self.id):
+                    break
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            self.reason = str(error.__cause__ or "")
+        with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
+            await stream.aclose()
+
+
+def address_of(
+    stream: SocketStream, attribute: object
+) -> tuple[str, int]:
+    """Host and port of one end; a socket without them (a Unix socket) has an empty host."""
+    value = stream.extra(attribute, None)  # type: ignore[call-overload]
+    if isinstance(value, tuple) and len(value) >= 2:
+        return str(value[0]), int(value[1])
+    return "", 0
