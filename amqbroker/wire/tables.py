@@ -386,29 +386,3 @@ def seconds_of(moment: datetime) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return (moment - EPOCH) // SECOND
-
-
-def argument_type_name(value: FieldValue) -> str:
-    """RabbitMQ's name of the value's type, for the texts of errors.
-
-    Integers up to 32 bits are `signedint`, above `long`.
-    """
-    if isinstance(value, str | bytes):
-        return "longstr"
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, int):
-        return "signedint" if INT32_MIN <= value <= INT32_MAX else "long"
-    if value is None:
-        return "void"
-    if isinstance(value, dict):
-        return "table"
-    if isinstance(value, list):
-        return "array"
-    if isinstance(value, float):
-        return "double"
-    if isinstance(value, datetime):
-        return "timestamp"
-    if isinstance(value, bytearray):
-        return "binary"
-    return "decimal"

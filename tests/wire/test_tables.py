@@ -14,7 +14,6 @@ from pamqp.common import FieldTable, FieldValue
 from amqbroker.errors import SYNTAX_ERROR, ConnectionException
 from amqbroker.wire.tables import (
     DEPTH_MAX,
-    argument_type_name,
     decode_table,
     encode_table,
     table_end,
@@ -185,25 +184,3 @@ def test_numbers_out_of_range_are_the_callers_mistake(value: FieldValue) -> None
 def test_a_key_over_255_bytes_is_the_callers_mistake() -> None:
     with pytest.raises(ValueError, match="255 bytes"):
         encode_table({"k" * 256: None})
-
-
-@pytest.mark.parametrize(
-    ("value", "name"),
-    [
-        ("a", "longstr"),
-        (b"\xff", "longstr"),
-        (True, "bool"),
-        (2**31 - 1, "signedint"),
-        (2**31, "long"),
-        (-(2**31) - 1, "long"),
-        (None, "void"),
-        ({}, "table"),
-        ([], "array"),
-        (1.5, "double"),
-        (datetime(2020, 1, 1, tzinfo=UTC), "timestamp"),
-        (bytearray(), "binary"),
-        (Decimal(1), "decimal"),
-    ],
-)
-def test_type_names_are_rabbitmqs(value: FieldValue, name: str) -> None:
-    assert argument_type_name(value) == name
