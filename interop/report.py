@@ -20,9 +20,11 @@ _RESET: Final = "\x1b[0m"
 def render(outcomes: Sequence[Outcome], *, width: int, colour: bool) -> str:
     """The whole report: tables, skipped clients, reasons, and one line that sums up."""
     ran = [outcome for outcome in outcomes if not outcome.skipped]
-    common = [outcome for outcome in ran if not outcome.client.has_own_checks]
+    # A client that was not installed or not built has no row of results, only a failure.
+    tabled = [o for o in ran if not o.results.keys().isdisjoint(o.client.checks)]
+    common = [outcome for outcome in tabled if not outcome.client.has_own_checks]
     groups = _fit(common, width - max(map(len, CHECKS)))
-    groups += [[outcome] for outcome in ran if outcome.client.has_own_checks]
+    groups += [[outcome] for outcome in tabled if outcome.client.has_own_checks]
     blocks = [_table(group[0].client.checks, group, colour) for group in groups]
     for title, lines in (
         ("Not applicable", _reasons(ran, NOT_APPLICABLE)),
@@ -91,12 +93,18 @@ def _paint(text: str, width: int, colour: bool) -> str:
 
 
 def _reasons(outcomes: Sequence[Outcome], kind: str) -> list[str]:
-    return [
-        f"{outcome.client.name}, {result.check}: {result.reason or 'no reason given'}"
-        for outcome in outcomes
-        for result in outcome.results.values()
-        if result.outcome == kind
-    ]
+    """One line for each client and reason, which several checks may share."""
+    lines = []
+    for outcome in outcomes:
+        by_reason: dict[str, list[str]] = {}
+        for result in outcome.results.values():
+            if result.outcome == kind:
+                by_reason.setdefault(result.reason or "no reason given", []).append(result.check)
+        lines += [
+            f"{outcome.client.name}, {' '.join(checks)}: {reason}"
+            for reason, checks in by_reason.items()
+        ]
+    return lines
 
 
 def _sum(outcomes: Sequence[Outcome]) -> str:
