@@ -45,8 +45,9 @@ _HOST: Final = re.compile(r"\[(?P<ipv6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[^\s:\[\]/]
 # A variable that nobody meant for us (Kubernetes sets AMQBROKER_PORT for a service of that name) is
 # passed over, one that is so close to a known name is a mistake.
 _ENVIRONMENT_LIKENESS: Final = 0.8
-# RabbitMQ's format: four bytes of salt and a SHA-256.
-_PASSWORD_HASH_BYTES: Final = 4 + 32
+# RabbitMQ's password hash: base64 of four bytes of salt and a SHA-256; and ours.
+_RABBITMQ_HASH_BYTES: Final = 4 + 32
+_SCRYPT_HASH: Final = re.compile(r"scrypt\$([1-9]|1[0-9]|20)\$[A-Za-z0-9+/]+=*\$[A-Za-z0-9+/]+=*")
 
 
 def load(
@@ -269,7 +270,7 @@ class _Checker:
             self._add(
                 table.key_where["password_hash"],
                 f"{path}.password_hash",
-                "not a RabbitMQ password hash: base64 of a 4-byte salt and a SHA-256 is needed",
+                "no password hash: RabbitMQ's (base64 of 36 bytes) or scrypt$13$... is needed",
             )
 
     def _check_permission(self, permission: Permission, table: Table, path: str) -> None:
@@ -325,8 +326,10 @@ def _integer_of(leaf: Leaf, is_size: bool) -> int | None:
 
 
 def _is_password_hash(text: str) -> bool:
+    if _SCRYPT_HASH.fullmatch(text):
+        return True
     try:
-        return len(binascii.a2b_base64(text, strict_mode=True)) == _PASSWORD_HASH_BYTES
+        return len(binascii.a2b_base64(text, strict_mode=True)) == _RABBITMQ_HASH_BYTES
     except ValueError:
         return False
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amqbroker.auth.passwords import hash_password, rabbit_hash
 from amqbroker.config import (
     Config,
     ConfigError,
@@ -160,8 +161,8 @@ def test_every_problem_is_told_at_once() -> None:
         ),
         (
             "users: [{name: a, password_hash: AAAA}]",
-            "users[0].password_hash: not a RabbitMQ password hash:"
-            " base64 of a 4-byte salt and a SHA-256 is needed",
+            "users[0].password_hash: no password hash:"
+            " RabbitMQ's (base64 of 36 bytes) or scrypt$13$... is needed",
         ),
         (
             "users: [{name: a, password: b, permissions: {/: {read: '['}}}]",
@@ -191,6 +192,18 @@ def test_options_are_checked_like_a_file() -> None:
     assert problems(options={"limits": {"channel_max": True}}) == [
         "option: limits.channel_max: a whole number from 0 to 65535 is needed, not True"
     ]
+
+
+@pytest.mark.parametrize(
+    "password_hash",
+    [
+        rabbit_hash(b"secret", b"salt"),
+        hash_password(b"secret", b"0123456789abcdef"),
+    ],
+)
+def test_both_kinds_of_password_hash_are_accepted(password_hash: str) -> None:
+    config = load(f"users: [{{name: a, password_hash: {password_hash}}}]")
+    assert config.users[0].password_hash == password_hash
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,171 @@
+"""The command line: `amqbroker serve` (the default) and `amqbroker check-config`.
+
+It reads the file and the environment, and hands a finished `Config` to the server. Exit codes: 0
+after a stop that was asked for, 1 when the broker could not start or go on, 2 for a wrong option or
+configuration. What went wrong is one line on standard error (a configuration: one line a mistake),
+never a traceback.
+
+Imports of the broker itself happen in the commands, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import click
+
+from amqbroker import __version__
+
+if TYPE_CHECKING:
+    from amqbroker.config import Config
+
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+
+SYSTEM_DATA_DIR: Final = Path("/var/lib/amqbroker")
+
+_EXAMPLES: Final = """
+\b
+Examples:
+  amqbroker                                    listen on 127.0.0.1:5672, user guest/guest
+  amqbroker --bind 0.0.0.0:5672 --bind [::]:5672
+  amqbroker --config amqbroker.yaml --data-dir /srv/amqbroker
+  amqbroker --log-format json --log-level debug
+  amqbroker check-config amqbroker.yaml
+  AMQBROKER_LOG_LEVEL=debug amqbroker          every setting has its variable
+"""
+
+
+class _ServeByDefault(click.Group):
+    """A group whose command `serve` may be left out."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `serve` before options that are not the group's own."""
+        own = ("--help", "-h", "--version")
+        if not args or (args[0].startswith("-") and args[0] not in own):
+            args = ["serve", *args]
+        return super().parse_args(ctx, args)
+
+
+def _check_bind(
+    _context: click.Context, _option: click.Parameter, addresses: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Refuse what is no address, in the words of the command line."""
+    from amqbroker.config import parse_listener
+
+    for address in addresses:
+        if parse_listener(address) is None:
+            raise click.BadParameter(f"{address!r} is no address: 0.0.0.0:5672 and [::]:5672 are")
+    return addresses
+
+
+@click.group(
+    cls=_ServeByDefault,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EXAMPLES,
+)
+@click.version_option(__version__, message="amqbroker %(version)s")
+def main() -> None:
+    """An AMQP 0-9-1 message broker for RabbitMQ's clients.
+
+    Without a command it serves, and takes the options of serve; `amqbroker serve --help` lists
+    them.
+    """
+
+
+@main.command(epilog=_EXAMPLES)
+@click.option("--config", "config_file", metavar="FILE", help="Read settings from this YAML file.")
+@click.option(
+    "--bind",
+    metavar="HOST:PORT",
+    multiple=True,
+    callback=_check_bind,
+    help="Listen here; may be given more than once.",
+)
+@click.option("--data-dir", metavar="DIR", help="Keep messages and definitions in this folder.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"], case_sensitive=False),
+    help="One line, or one JSON object, an event.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+    help="Log this and what is worse.",
+)
+def serve(
+    config_file: str | None,
+    bind: tuple[str, ...],
+    data_dir: str | None,
+    log_format: str | None,
+    log_level: str | None,
+) -> None:
+    """Start the broker. Ctrl-C or SIGTERM stops it."""
+    log = {"format": log_format, "level": log_level}
+    options: dict[str, object] = {
+        "listeners": list(bind) or None,
+        "data_dir": data_dir,
+        "log": {key: value for key, value in log.items() if value} or None,
+    }
+    given = {key: value for key, value in options.items() if value}
+    config = _load(config_file, given)
+    if not config.data_dir:
+        config = _load(config_file, given | {"data_dir": str(default_data_dir())})
+    _serve(config)
+
+
+@main.command("check-config")
+@click.argument("file")
+def check_config(file: str) -> None:
+    """Check a configuration file.
+
+    The AMQBROKER_ variables of the environment are checked with it.
+    """
+    _load(file, {})
+    click.echo(f"{file}: ok")
+
+
+def default_data_dir() -> Path:
+    """Where data goes if nobody says: the system's folder if we may write it, or the user's."""
+    if os.access(SYSTEM_DATA_DIR, os.W_OK | os.X_OK):
+        return SYSTEM_DATA_DIR
+    state = os.environ.get("XDG_STATE_HOME", "")
+    # The XDG specification has relative paths ignored.
+    base = Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state"
+    return base / "amqbroker"
+
+
+def _load(file: str | None, options: dict[str, object]) -> Config:
+    from amqbroker.config import ConfigError, load
+
+    text = ""
+    if file is not None:
+        try:
+            text = Path(file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            _fail(EXIT_USAGE, f"{file}: cannot be read: {reason}")
+    try:
+        return load(text, file or "", os.environ, options)
+    except ConfigError as error:
+        _fail(EXIT_USAGE, *map(str, error.problems))
+
+
+def _serve(config: Config) -> NoReturn:
+    from amqbroker import logs
+    from amqbroker.server import startup
+
+    logs.configure(config.log.level, config.log.format)
+    try:
+        sys.exit(startup.run(config))
+    except (startup.StartError, OSError) as error:
+        _fail(EXIT_FAILED, str(error))
+
+
+def _fail(code: int, *lines: str) -> NoReturn:
+    for line in lines:
+        click.echo(f"amqbroker: {line}", err=True)
+    sys.exit(code)

@@ -1,0 +1,175 @@
+"""The command line: what reaches the server, what is printed, and with which exit code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from amqbroker import __version__, cli
+from amqbroker.config import Config, Listener, environment_variables
+from amqbroker.server import startup
+
+
+class FakeServer:
+    """Stands for the server: keeps the configuration that it was started with."""
+
+    def __init__(self) -> None:
+        self.config = Config()
+        self.error: Exception | None = None
+        self.exit_code = 0
+
+    def run(self, config: Config) -> int:
+        self.config = config
+        if self.error is not None:
+            raise self.error
+        return self.exit_code
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in environment_variables():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(cli, "SYSTEM_DATA_DIR", tmp_path / "none")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("amqbroker.logs.configure", lambda level, log_format: None)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> FakeServer:
+    fake = FakeServer()
+    monkeypatch.setattr(startup, "run", fake.run)
+    return fake
+
+
+def invoke(*args: str, env: dict[str, str] | None = None) -> Result:
+    return CliRunner().invoke(cli.main, list(args), env=env, prog_name="amqbroker")
+
+
+@pytest.mark.parametrize("args", [[], ["serve"]])
+def test_without_options_the_defaults_are_served(server: FakeServer, args: list[str]) -> None:
+    assert invoke(*args).exit_code == 0
+    assert server.config.listeners == Config().listeners
+    assert server.config.limits == Config().limits
+
+
+@pytest.mark.parametrize("command", [[], ["serve"]])
+def test_options_win_over_the_environment_and_the_file(
+    server: FakeServer, tmp_path: Path, command: list[str]
+) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("data_dir: /f\nlog: {level: error}\nlimits: {heartbeat_s: 7}\n")
+    result = invoke(
+        *command,
+        *("--config", str(file)),
+        *("--bind", "127.0.0.1:1", "--bind", "[::1]"),
+        *("--data-dir", "/o", "--log-format", "json"),
+        env={"AMQBROKER_DATA_DIR": "/e", "AMQBROKER_LOG_LEVEL": "debug"},
+    )
+    assert (result.exit_code, result.output) == (0, "")
+    assert server.config.listeners == (Listener("127.0.0.1", 1), Listener("::1", 5672))
+    assert server.config.data_dir == "/o"
+    assert (server.config.log.level, server.config.log.format) == ("debug", "json")
+    assert server.config.limits.heartbeat_s == 7
+
+
+def test_the_exit_code_is_the_servers(server: FakeServer) -> None:
+    server.exit_code = 1
+    assert invoke().exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (startup.StartError("cannot listen on 127.0.0.1:5672"), "cannot listen on 127.0.0.1:5672"),
+        (PermissionError(13, "Permission denied", "/x"), "[Errno 13] Permission denied: '/x'"),
+    ],
+)
+def test_a_failed_start_is_one_line(server: FakeServer, error: Exception, line: str) -> None:
+    server.error = error
+    result = invoke()
+    assert (result.exit_code, result.stderr) == (1, f"amqbroker: {line}\n")
+
+
+def test_a_bad_configuration_is_a_line_a_mistake(server: FakeServer, tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("a: 1\nlog: {level: infoo}\n")
+    for args in (["check-config", str(file)], ["--config", str(file)]):
+        result = invoke(*args)
+        assert result.exit_code == 2
+        first, second = result.stderr.splitlines()
+        assert first.startswith(f"amqbroker: {file}:1: unknown key 'a'")
+        assert second.startswith(f"amqbroker: {file}:2: log.level: one of ")
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    missing = invoke("check-config", str(file))
+    assert (missing.exit_code, missing.stderr) == (
+        2,
+        f"amqbroker: {file}: cannot be read: No such file or directory\n",
+    )
+    file.write_bytes(b"\xff")
+    binary = invoke("check-config", str(file))
+    assert (binary.exit_code, binary.stderr) == (
+        2,
+        f"amqbroker: {file}: cannot be read: not UTF-8\n",
+    )
+
+
+def test_check_config_says_ok(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("log: {level: debug}\n")
+    result = invoke("check-config", str(file))
+    assert (result.exit_code, result.output) == (0, f"{file}: ok\n")
+
+
+@pytest.mark.parametrize(
+    "args", [["--bind", ":1"], ["--bnd", "a"], ["--log-level", "loud"], ["nonsense"]]
+)
+def test_a_wrong_option_is_exit_code_2(server: FakeServer, args: list[str]) -> None:
+    result = invoke(*args)
+    assert result.exit_code == 2
+    assert "Error: " in result.stderr
+
+
+def test_the_data_folder_is_the_systems_if_it_is_writable(
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke()
+    assert server.config.data_dir == str(tmp_path / "state" / "amqbroker")
+    monkeypatch.setattr(cli, "SYSTEM_DATA_DIR", tmp_path)
+    invoke()
+    assert server.config.data_dir == str(tmp_path)
+
+
+def test_a_relative_state_folder_is_ignored(
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "state")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    invoke()
+    assert server.config.data_dir == str(tmp_path / ".local" / "state" / "amqbroker")
+
+
+def test_the_module_is_the_command_and_help_does_not_import_the_broker() -> None:
+    help_code = (
+        "import sys, runpy\n"
+        "sys.argv = ['amqbroker', '--help']\n"
+        "try:\n"
+        "    runpy.run_module('amqbroker', run_name='__main__')\n"
+        "finally:\n"
+        "    assert not {'anyio', 'msgspec', 'yaml', 'pamqp'} & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", help_code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("Usage: amqbroker ")
+    assert "Examples:\n" in done.stdout
+
+
+def test_the_version_is_told() -> None:
+    assert invoke("--version").output == f"amqbroker {__version__}\n"
