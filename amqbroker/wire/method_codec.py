@@ -23,7 +23,13 @@ from pamqp.common import FieldTable
 
 from amqbroker.errors import AmqpError, ConnectionException, command_invalid, syntax_error
 from amqbroker.wire import frames
-from amqbroker.wire.tables import decode_checked_table, encode_table, table_end, text_or_bytes
+from amqbroker.wire.tables import (
+    PEER_DEPTH,
+    decode_checked_table,
+    encode_table,
+    table_end,
+    text_or_bytes,
+)
 
 # How an argument is packed.
 OCTET: Final = 1
@@ -133,7 +139,7 @@ class _Arguments:
             setattr(frame, name, self.short_string())
         elif kind == TABLE:
             start = self.position
-            self.position = table_end(self.data, start, self.size)
+            self.position = table_end(self.data, start, self.size, PEER_DEPTH)
             setattr(frame, name, decode_checked_table(self.data, start))
         elif kind == LONG_STRING:
             size = self.number(4)

@@ -30,6 +30,7 @@ from pamqp.common import FieldTable, FieldValue
 from amqbroker.errors import syntax_error
 from amqbroker.wire.frames import CLASS_BASIC
 from amqbroker.wire.tables import (
+    PEER_DEPTH,
     decode_checked_table,
     decode_timestamp,
     encode_table,
@@ -104,7 +105,7 @@ def check_properties(header: bytes) -> bool:
                     raise syntax_error("content properties are cut short")
                 position += 1 + i64(header[position])
             elif flag == HEADERS:
-                position = table_end(header, position, size)
+                position = table_end(header, position, size, PEER_DEPTH)
             elif flag == DELIVERY_MODE:
                 if position >= size:
                     raise syntax_error("content properties are cut short")

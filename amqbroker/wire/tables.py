@@ -48,6 +48,8 @@ from pamqp.common import FieldTable, FieldValue
 from amqbroker.errors import ConnectionException, syntax_error
 
 DEPTH_MAX: Final = 64
+# Tables of peers count from here, so that the broker can keep one inside of tables of its own.
+PEER_DEPTH: Final = 4
 KEY_BYTES_MAX: Final = 255
 
 # Type octets.

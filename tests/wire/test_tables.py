@@ -14,6 +14,7 @@ from pamqp.common import FieldTable, FieldValue
 from amqbroker.errors import SYNTAX_ERROR, ConnectionException
 from amqbroker.wire.tables import (
     DEPTH_MAX,
+    PEER_DEPTH,
     decode_table,
     encode_table,
     table_end,
@@ -167,6 +168,22 @@ def test_nesting_has_a_limit(kind: bytes) -> None:
     assert decode_table(nested(DEPTH_MAX - 2))
     with pytest.raises(ConnectionException, match="nested deeper"):
         decode_table(nested(DEPTH_MAX - 1))
+
+
+@pytest.mark.parametrize("depth", [DEPTH_MAX - PEER_DEPTH - 1, DEPTH_MAX - PEER_DEPTH])
+def test_the_deepest_table_of_a_peer_can_be_wrapped_by_the_broker(depth: int) -> None:
+    table: FieldTable = {}
+    for _ in range(depth):
+        table = {"k": table}
+    octets = encode_table(table)
+    if depth == DEPTH_MAX - PEER_DEPTH:
+        with pytest.raises(ConnectionException, match="nested deeper"):
+            table_end(octets, 0, len(octets), PEER_DEPTH)
+        return
+    assert table_end(octets, 0, len(octets), PEER_DEPTH) == len(octets)
+    for _ in range(PEER_DEPTH):
+        table = {"k": table}
+    assert decode_table(encode_table(table)) == table
 
 
 def test_a_table_may_begin_anywhere() -> None:
