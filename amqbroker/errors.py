@@ -83,10 +83,10 @@ class ConnectionException(AmqpError):
 
 def reply_text(code: int, explanation: str) -> str:
     """`NAME - explanation`, cut to 255 bytes with RabbitMQ's three dots."""
-    text = f"{REPLY_NAMES[code]} - {explanation}"
-    raw = text.encode()
+    # A routing key that is not UTF-8 shows its bad octets as question marks.
+    raw = f"{REPLY_NAMES[code]} - {explanation}".encode(errors="replace")
     if len(raw) <= REPLY_TEXT_BYTES_MAX:
-        return text
+        return raw.decode()
     return raw[: REPLY_TEXT_BYTES_MAX - 3].decode(errors="ignore") + "..."
 
 
