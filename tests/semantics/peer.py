@@ -1,8 +1,9 @@
 """A small raw AMQP 0-9-1 client for tests.
 
-It hides nothing: every method goes out as it is asked for, and what the broker sends is kept in order for each
-channel until a test expects it. Content is put together into `Message` objects. A peer works on any `Transport`:
-over a socket, where waiting has a limit, or on a node in memory, where all there will be is there already.
+It hides nothing: every method goes out as it is asked for, and what the broker sends is kept in
+order for each channel until a test expects it. Content is put together into `Message` objects. A
+peer works on any `Transport`: over a socket, where waiting has a limit, or on a node in memory,
+where all there will be is there already.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Transport(Protocol):
         """Send bytes; silently useless once the broker has gone."""
 
     def receive(self, timeout_s: float) -> bytes:
-        """Return what has come, waiting at most so long for the first byte; empty if nothing came."""
+        """Return what has come, waiting at most so long for the first byte; empty if nothing."""
 
     def close(self) -> None:
         """Drop the connection without a word."""
@@ -51,7 +52,11 @@ class Message:
     __slots__ = ("body", "body_frames", "method", "properties")
 
     def __init__(
-        self, method: base.Frame, properties: commands.Basic.Properties, data: bytes, body_frames: int
+        self,
+        method: base.Frame,
+        properties: commands.Basic.Properties,
+        data: bytes,
+        body_frames: int,
     ) -> None:
         self.method = method
         self.properties = properties
@@ -155,11 +160,13 @@ class Peer:
         if isinstance(value, heartbeat.Heartbeat):
             self.heartbeats.append(channel)
         elif isinstance(value, header.ContentHeader):
-            assert assembly is not None and assembly.head is None, f"header out of place on {channel}"
+            assert assembly is not None, f"header out of place on {channel}"
+            assert assembly.head is None, f"second header on {channel}"
             assembly.head = value
             self._finish(channel, assembly)
         elif isinstance(value, body.ContentBody):
-            assert assembly is not None and assembly.head is not None, f"body out of place on {channel}"
+            assert assembly is not None, f"body out of place on {channel}"
+            assert assembly.head is not None, f"body before its header on {channel}"
             assert value.value, "an empty body frame"
             assembly.data += value.value
             assembly.frames += 1
@@ -189,7 +196,7 @@ class Peer:
         """The next thing on a channel, or None if nothing comes."""
         while not self._inbox.get(channel):
             if channel != 0 and self._inbox.get(0):
-                return None  # the connection is being closed or blocked: nothing more is to be waited for
+                return None  # the connection is being closed or blocked: no use in waiting
             if not self._take_in(timeout_s):
                 return None
         return self._inbox[channel].popleft()
@@ -216,7 +223,9 @@ class Peer:
     def expect_connection_close(
         self, code: int, text: str | None = None, *, method: type[base.Frame] | None = None
     ) -> commands.Connection.Close:
-        """`connection.close` with this code and whole text; answers it and checks that the socket is closed."""
+        """`connection.close` with this code and whole text; answers it and checks that the socket
+        is closed.
+        """
         close = self.expect(commands.Connection.Close)
         _check_close(close, code, text, method)
         self.send(0, commands.Connection.CloseOk())
@@ -225,9 +234,10 @@ class Peer:
 
     def expect_dropped(self, timeout_s: float = WAIT_S) -> None:
         """The broker closes the connection, with nothing more said on channel 0."""
-        while not self.transport.closed:
-            if not self._take_in(timeout_s) and not self.transport.closed:
-                raise self._missing("the connection to be dropped")
+        while self._take_in(timeout_s):
+            pass
+        if not self.transport.closed:
+            raise self._missing("the connection to be dropped")
         assert not self._inbox.get(0), f"got {[show(i) for i in self._inbox[0]]}"
 
     # The handshake, whole and in steps
@@ -372,7 +382,9 @@ class Channel:
     def expect_channel_close(
         self, code: int, text: str | None = None, *, method: type[base.Frame] | None = None
     ) -> commands.Channel.Close:
-        """`channel.close` with this code and whole text; answers it, so that the number is free again."""
+        """`channel.close` with this code and whole text; answers it, so that the number is free
+        again.
+        """
         close = self.expect(commands.Channel.Close)
         _check_close(close, code, text, method)
         self.send(commands.Channel.CloseOk())
@@ -381,7 +393,9 @@ class Channel:
     def fails(
         self, value: base.Frame, code: int, text: str | None = None, *, reopen: bool = True
     ) -> commands.Channel.Close:
-        """Send a method that must close the channel, naming that method; by default open the channel again."""
+        """Send a method that must close the channel, naming that method; by default open the
+        channel again.
+        """
         self.send(value)
         close = self.expect_channel_close(code, text, method=type(value))
         if reopen:
@@ -391,7 +405,9 @@ class Channel:
     # Silence
 
     def sync(self, queue: str = "") -> None:
-        """Return once the broker has handled all this channel sent, and the queue named has handled it too."""
+        """Return once the broker has handled all this channel sent, and the queue named has handled
+        it too.
+        """
         self._put_back(self._round_trip(queue))
 
     def _put_back(self, items: list[Item]) -> None:
@@ -418,7 +434,9 @@ class Channel:
         return early
 
     def expect_nothing(self, queue: str = "") -> None:
-        """The broker has nothing to say on this channel, even after it has answered a harmless question."""
+        """The broker has nothing to say on this channel, even after it has answered a harmless
+        question.
+        """
         early = self._round_trip(queue)
         assert not early, f"expected nothing, got {[show(item) for item in early]}"
 
@@ -578,8 +596,10 @@ class Channel:
             out += frame.marshal(body.ContentBody(data[at : at + frame_size]), self.number)
         self.peer.send_raw(out)
 
-    def fill(self, queue: str, *bodies: bytes, properties: commands.Basic.Properties | None = None) -> None:
-        """Publish bodies to a queue and wait until they are there; the queue must have no consumer."""
+    def fill(
+        self, queue: str, *bodies: bytes, properties: commands.Basic.Properties | None = None
+    ) -> None:
+        """Publish bodies to a queue without consumers, and wait until they are there."""
         before = self.declare_queue(queue, passive=True).message_count or 0
         for data in bodies:
             self.publish(data, key=queue, properties=properties)
@@ -637,7 +657,9 @@ class Channel:
         self.call(commands.Basic.Cancel(consumer_tag=tag), commands.Basic.CancelOk)
 
     def expect_delivery(self, data: bytes | None = None, tag: str | None = None) -> Message:
-        """The next thing on this channel, which must be a delivery (of this body, to this consumer)."""
+        """The next thing on this channel, which must be a delivery (of this body, to this
+        consumer).
+        """
         item = self._message(commands.Basic.Deliver)
         if data is not None:
             assert item.body == data, f"expected {data!r}, got {item}"
@@ -659,9 +681,7 @@ class Channel:
 
     def qos(self, count: int, *, global_: bool = False) -> None:
         """Set a prefetch limit."""
-        self.call(
-            commands.Basic.Qos(prefetch_count=count, global_=global_), commands.Basic.QosOk
-        )
+        self.call(commands.Basic.Qos(prefetch_count=count, global_=global_), commands.Basic.QosOk)
 
     def ack(self, tag: int, *, multiple: bool = False) -> None:
         """Acknowledge."""

@@ -1,4 +1,4 @@
-"""Channels: opening, closing, flow, errors and the shortcuts a channel remembers (facts 67 to 80)."""
+"""Channels: opening, closing, flow, errors and what a channel remembers (facts 67 to 80)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from .peer import Channel
 def test_fact_067_first_method_on_a_channel_must_be_open(bench: Bench) -> None:
     peer = bench.connect()
     peer.send(9, commands.Basic.Qos(prefetch_count=1))
-    peer.expect_connection_close(504, "CHANNEL_ERROR - expected 'channel.open'", method=commands.Basic.Qos)
+    peer.expect_connection_close(
+        504, "CHANNEL_ERROR - expected 'channel.open'", method=commands.Basic.Qos
+    )
 
 
 @fact(68, 2)
@@ -129,7 +131,9 @@ def test_fact_074_flow_on_is_answered(bench: Bench) -> None:
 def test_fact_074_flow_off_is_not_implemented(bench: Bench) -> None:
     ch = bench.channel()
     ch.send(commands.Channel.Flow(False))
-    ch.peer.expect_connection_close(540, "NOT_IMPLEMENTED - active=false", method=commands.Channel.Flow)
+    ch.peer.expect_connection_close(
+        540, "NOT_IMPLEMENTED - active=false", method=commands.Channel.Flow
+    )
 
 
 @fact(75)
@@ -238,7 +242,9 @@ def test_fact_079_no_queue_declared_on_this_channel(ch: Channel) -> None:
 def test_fact_079_passive_declare_of_the_empty_name_is_not_expanded(bench: Bench) -> None:
     ch = bench.channel()
     ch.declare_queue(bench.name())
-    ch.fails(commands.Queue.Declare(queue="", passive=True), 404, "NOT_FOUND - no queue '' in vhost '/'")
+    ch.fails(
+        commands.Queue.Declare(queue="", passive=True), 404, "NOT_FOUND - no queue '' in vhost '/'"
+    )
 
 
 @fact(80)

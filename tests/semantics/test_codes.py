@@ -1,4 +1,4 @@
-"""The table of reply codes: which close the channel, which the connection (facts 76 and the table)."""
+"""Reply codes: which close the channel and which the connection (fact 76 and the table)."""
 
 from __future__ import annotations
 

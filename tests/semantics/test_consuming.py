@@ -1,4 +1,6 @@
-"""Consumers: starting, delivering, cancelling, taking turns (facts 161 to 173, 188, 189, 194 and 195)."""
+"""Consumers: starting, delivering, cancelling, taking turns (facts 161 to 173, 188, 189, 194 and
+195).
+"""
 
 from __future__ import annotations
 

@@ -122,9 +122,7 @@ def test_fact_086_redeclaring_with_other_properties(bench: Bench) -> None:
         _mismatch(x, "durable", "false", "true"),
     )
     ch.fails(
-        declare(
-            exchange=x, exchange_type="direct", durable=True, auto_delete=True, internal=True
-        ),
+        declare(exchange=x, exchange_type="direct", durable=True, auto_delete=True, internal=True),
         406,
         _mismatch(x, "auto_delete", "true", "false"),
     )
@@ -244,9 +242,7 @@ def test_fact_091_bindings_as_destination_do_not_count(bench: Bench) -> None:
     ch.declare_exchange(x, auto_delete=True)
     ch.declare_exchange(source)
     ch.bind_exchange(x, source, "k")
-    ch.call(
-        Exchange.Unbind(destination=x, source=source, routing_key="k"), Exchange.UnbindOk
-    )
+    ch.call(Exchange.Unbind(destination=x, source=source, routing_key="k"), Exchange.UnbindOk)
     assert ch.exchange_exists(x)
 
 

@@ -129,8 +129,7 @@ def test_fact_058_header_of_another_class(ch: Channel) -> None:
     )
     ch.peer.expect_connection_close(
         505,
-        "UNEXPECTED_FRAME - expected content header for class 60, "
-        "got one for class 50 instead",
+        "UNEXPECTED_FRAME - expected content header for class 60, got one for class 50 instead",
         method=Basic.Publish,
     )
 
@@ -323,9 +322,7 @@ def test_fact_065_names_are_utf8(bench: Bench) -> None:
     ch.peer.send_raw(wire.queue_declare(ch.number, queue, {}))
     assert ch.expect(Queue.DeclareOk).queue == queue
     ch.peer.send_raw(
-        wire.publish(ch.number, "", queue)
-        + wire.header(ch.number, 1)
-        + wire.body(ch.number, b"m")
+        wire.publish(ch.number, "", queue) + wire.header(ch.number, 1) + wire.body(ch.number, b"m")
     )
     ch.sync()
     ch.peer.send_raw(wire.queue_declare(ch.number, queue, {}))

@@ -1,4 +1,6 @@
-"""Users, virtual hosts and what they may do (facts 27, 34, 35, 93, 98, 122, 125, 140, 143, 163, 234, 235)."""
+"""Users, virtual hosts and what they may do (facts 27, 34, 35, 93, 98, 122, 125, 140, 143, 163,
+234, 235).
+"""
 
 from __future__ import annotations
 
@@ -91,9 +93,7 @@ def test_fact_140_publishing_needs_write_on_the_exchange(broker_with_users: Benc
     ch = _alice(broker_with_users)
     for exchange, shown in (("amq.direct", "amq.direct"), ("", "amq.default")):
         ch.publish(exchange=exchange, key="k")
-        ch.expect_channel_close(
-            403, _refused("write", "exchange", shown), method=Basic.Publish
-        )
+        ch.expect_channel_close(403, _refused("write", "exchange", shown), method=Basic.Publish)
         ch.open()
 
 

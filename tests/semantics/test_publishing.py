@@ -9,7 +9,7 @@ from pamqp.commands import Basic, Exchange
 
 from . import wire
 from .conftest import Bench
-from .marks import fact
+from .marks import fact, not_yet
 from .peer import Channel
 
 Properties = Basic.Properties
@@ -55,9 +55,7 @@ def test_fact_137_order_of_the_checks(bench: Bench) -> None:
 def test_fact_138_immediate_is_not_implemented(bench: Bench) -> None:
     ch = bench.channel()
     ch.publish(exchange=bench.name("missing"), immediate=True)
-    ch.peer.expect_connection_close(
-        540, "NOT_IMPLEMENTED - immediate=true", method=Basic.Publish
-    )
+    ch.peer.expect_connection_close(540, "NOT_IMPLEMENTED - immediate=true", method=Basic.Publish)
 
 
 @fact(139, 7)
@@ -134,9 +132,7 @@ def test_fact_145_unroutable_and_mandatory_is_returned(bench: Bench) -> None:
     properties = Properties(
         content_type="text/plain", headers={"h": "v"}, delivery_mode=2, message_id="id"
     )
-    ch.publish(
-        b"body", exchange="amq.direct", key="nobody", mandatory=True, properties=properties
-    )
+    ch.publish(b"body", exchange="amq.direct", key="nobody", mandatory=True, properties=properties)
     returned = ch.expect_return()
     method = returned.method
     assert isinstance(method, Basic.Return)
@@ -207,7 +203,8 @@ def test_fact_003_return_comes_before_the_ack(bench: Bench) -> None:
         if isinstance(item, Basic.Ack):
             tag = item.delivery_tag or 0
             acked = {n for n in waiting if n == tag or (item.multiple and n <= tag)}
-            assert acked and max(acked) <= returned
+            assert acked
+            assert max(acked) <= returned
             waiting -= acked
         else:
             assert item is not None
@@ -216,6 +213,7 @@ def test_fact_003_return_comes_before_the_ack(bench: Bench) -> None:
 
 
 @fact(146)
+@not_yet("length limits")
 def test_fact_146_a_full_queue_does_not_return(bench: Bench) -> None:
     ch = bench.channel()
     queue = bench.name()
@@ -238,7 +236,8 @@ def test_fact_141_message_over_the_limit(ch: Channel) -> None:
     ch.peer.send_raw(wire.body(ch.number, bytes(limit + 1 - sent)))
     ch.expect_channel_close(
         406,
-        f"PRECONDITION_FAILED - message size {limit + 1} is larger than configured max size {limit}",
+        f"PRECONDITION_FAILED - message size {limit + 1} is larger than "
+        f"configured max size {limit}",
         method=Basic.Publish,
     )
 

@@ -14,7 +14,9 @@ PASSIVE = 1
 
 
 def _requester(bench: Bench) -> tuple[Channel, Channel, str, str]:
-    """A channel with a reply consumer, a responder's channel, the request queue and the reply address."""
+    """A channel with a reply consumer, a responder's channel, the request queue and the reply
+    address.
+    """
     ch, responder = bench.channel(), bench.channel()
     queue = bench.name()
     responder.declare_queue(queue)

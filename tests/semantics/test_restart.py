@@ -6,12 +6,23 @@ import pytest
 from pamqp.commands import Basic, Connection, Exchange
 
 from .conftest import Bench
-from .marks import fact
+from .marks import fact, not_yet
+from .peer import Channel
 
 PERSISTENT = Basic.Properties(delivery_mode=2)
 STOPPED = "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'"
 
 clean_or_not = pytest.mark.parametrize("clean", [True, False], ids=["clean", "unclean"])
+
+
+def _store(ch: Channel, queue: str, *bodies: bytes) -> None:
+    """Publish to a durable queue on a channel of its own, and wait for the confirms."""
+    publisher = ch.peer.open_channel()
+    publisher.confirm()
+    for body in bodies:
+        publisher.publish(body, key=queue, properties=PERSISTENT)
+    publisher.expect_confirms(len(bodies))
+    publisher.close()
 
 
 @fact(238, 144)
@@ -63,7 +74,7 @@ def test_fact_238_what_was_deleted_stays_deleted(memory_bench: Bench, clean: boo
         ch.declare_queue(name, durable=True)
         ch.declare_exchange(name, "fanout", durable=True)
         ch.bind("kept", name)
-        ch.fill(name, b"1", b"2", properties=PERSISTENT)
+        _store(ch, name, b"1", b"2")
     ch.delete_queue("gone")
     ch.call(Exchange.Delete(exchange="gone"), Exchange.DeleteOk)
     ch.purge("kept")
@@ -81,7 +92,7 @@ def test_fact_238_what_was_deleted_stays_deleted(memory_bench: Bench, clean: boo
 def test_fact_239_unacked_messages_return(memory_bench: Bench, clean: bool) -> None:
     ch = memory_bench.channel()
     ch.declare_queue("q", durable=True)
-    ch.fill("q", b"1", b"2", b"3", properties=PERSISTENT)
+    _store(ch, "q", b"1", b"2", b"3")
     ch.ack(ch.must_get("q").tag)
     ch.must_get("q")
     ch.sync("q")
@@ -94,10 +105,22 @@ def test_fact_239_unacked_messages_return(memory_bench: Bench, clean: bool) -> N
     assert ch.must_get("q").body == b"3"
 
 
+@fact(171)
+@not_yet("what was delivered, written down at a clean stop")
+def test_fact_171_clean_stop_remembers_what_was_delivered(memory_bench: Bench) -> None:
+    ch = memory_bench.channel()
+    ch.declare_queue("q", durable=True)
+    _store(ch, "q", b"1", b"2")
+    ch.must_get("q")
+    memory_bench.broker.restart(clean=True)
+    ch = memory_bench.channel()
+    assert [ch.must_get("q").redelivered for _ in range(2)] == [True, False]
+
+
 @fact(240, 40)
 def test_fact_240_clean_stop_says_why(memory_bench: Bench) -> None:
     peer, other = memory_bench.connect(), memory_bench.connect()
-    memory_bench.broker.restart(clean=True)
+    memory_bench.node.restart(clean=True)
     for each in (peer, other):
         close = each.expect(Connection.Close)
         assert (close.reply_code, close.reply_text) == (320, STOPPED)
@@ -110,7 +133,7 @@ def test_fact_241_order_is_kept(memory_bench: Bench, clean: bool) -> None:
     ch = memory_bench.channel()
     ch.declare_queue("q", durable=True)
     bodies = [b"%02d" % number for number in range(20)]
-    ch.fill("q", *bodies, properties=PERSISTENT)
+    _store(ch, "q", *bodies)
     tags = [ch.must_get("q").tag for _ in range(10)]
     ch.nack(tags[3])
     ch.ack(tags[5])

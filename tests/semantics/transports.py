@@ -1,13 +1,22 @@
 """Brokers to test: one behind a socket, and one in memory with a clock of its own.
 
-Both hand out transports to `Peer`. Whatever the node in memory needs from its edge (password checks, the journal,
-closing connections) is done here and nowhere else in these tests.
+Both hand out transports to `Peer`. Whatever the node in memory needs from its edge (password
+checks, the journal, closing connections) is done here and nowhere else in these tests.
 """
 
 from __future__ import annotations
 
 import socket
+from random import Random
 from typing import NamedTuple
+
+from amqbroker.auth.passwords import verify
+from amqbroker.config import Config, Permission, Vhost
+from amqbroker.config import User as ConfiguredUser
+from amqbroker.node import Node, PeerInfo
+from amqbroker.store.journal import Batch, Journal
+from amqbroker.store.records import JOURNAL_MAGIC, file_header
+from amqbroker.store.recovery import Recovered, fold
 
 from .peer import Transport
 
@@ -106,3 +115,180 @@ class SocketBroker(Broker):
     def transport(self, address: str = "127.0.0.1") -> Transport:
         """A new TCP connection."""
         return SocketTransport(self.host, self.port)
+
+
+class NodeTransport:
+    """One connection of a node in memory."""
+
+    exact = True
+
+    def __init__(self, broker: NodeBroker, connection_id: int) -> None:
+        self.closed = False
+        self.unread = b""  # what the edge has not read, as the node asked for a pause
+        self.output = b""
+        self._broker = broker
+        self._id = connection_id
+
+    def send(self, data: bytes) -> None:
+        """Hand bytes to the node and let it do all it can."""
+        if not self.closed:
+            self.unread += data
+            self._broker.run()
+
+    def receive(self, timeout_s: float) -> bytes:
+        """All the node has sent so far."""
+        self._broker.run()
+        data, self.output = self.output, b""
+        return data
+
+    def close(self) -> None:
+        """Tell the node that the connection is lost."""
+        if not self.closed:
+            self._broker.lose(self._id)
+            self._broker.run()
+
+
+class MemoryDisk:
+    """The data folder of a node in memory: journal files and the snapshot of definitions."""
+
+    def __init__(self) -> None:
+        self.files: dict[int, bytes] = {}
+        self.snapshot: bytes | None = None
+
+    def open(self) -> tuple[Journal, Recovered]:
+        """The journal that continues from what is there, in a file of its own."""
+        recovered = fold(self.snapshot, sorted(self.files.items()))
+        assert not recovered.problems, [str(problem) for problem in recovered.problems]
+        number = max(self.files, default=0) + 1
+        self.files[number] = file_header(JOURNAL_MAGIC, number, bytes(8))
+        return Journal(recovered, number), recovered
+
+    def write(self, batch: Batch) -> None:
+        """Carry out a batch."""
+        number = batch.file_number
+        before = b"" if batch.starts_file else self.files[number]
+        self.files[number] = before + b"".join(batch.chunks)
+        if batch.snapshot is not None:
+            self.snapshot = batch.snapshot
+        for old in batch.deletable:
+            del self.files[old]
+
+
+class NodeBroker(Broker):
+    """A node in memory: its edge, its disk and its clock are this object."""
+
+    in_memory = True
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.disk_is_slow = False  # a batch that was taken stays unwritten while this is set
+        self.log_lines: list[str] = []
+        self._connections: dict[int, NodeTransport] = {}
+        self._next_id = 1
+        self._disk = MemoryDisk()
+        self._batch: Batch | None = None
+        self._start()
+
+    def _start(self) -> None:
+        journal, recovered = self._disk.open()
+        self.node = Node(self._config(), journal, recovered, Random(self._next_id), self.now)
+
+    @staticmethod
+    def _config() -> Config:
+        users = tuple(
+            ConfiguredUser(
+                user.name,
+                password=user.password,
+                tags=user.tags,
+                permissions={
+                    vhost: Permission(*allowed) for vhost, allowed in user.permissions.items()
+                },
+            )
+            for user in USERS
+        )
+        return Config(vhosts=tuple(Vhost(name) for name in VHOSTS), users=users)
+
+    def transport(self, address: str = "127.0.0.1") -> Transport:
+        """A new connection from an address."""
+        connection_id = self._next_id
+        self._next_id += 1
+        transport = NodeTransport(self, connection_id)
+        self._connections[connection_id] = transport
+        self.node.client_connected(
+            connection_id, PeerInfo(address, 40000 + connection_id, "127.0.0.1", 5672), self.now
+        )
+        return transport
+
+    def lose(self, connection_id: int) -> None:
+        """A connection has ended, by either side."""
+        self._connections.pop(connection_id).closed = True
+        self.node.client_lost(connection_id, "", self.now)
+
+    def run(self) -> None:
+        """Turns of the node, until it has nothing more to do or say."""
+        while self._turn():
+            pass
+
+    def _turn(self) -> bool:
+        node, busy = self.node, False
+        for connection_id, transport in list(self._connections.items()):
+            if transport.unread and not node.must_pause(connection_id):
+                data, transport.unread = transport.unread, b""
+                node.client_received(connection_id, data, self.now)
+                busy = True
+        node.settle(self.now)
+        for check in node.take_password_checks():
+            node.password_checked(check, verify(check.stored, check.password), self.now)
+            busy = True
+        busy = self._write_journal() or busy
+        for connection_id in node.outputs():
+            ending = self._connections.get(connection_id)
+            if ending is None:
+                continue
+            ending.output += node.take_output(connection_id)
+            if node.must_close(connection_id):
+                self.lose(connection_id)
+            busy = True
+        self.log_lines.extend(line.text for line in node.take_log_lines())
+        return busy or node.has_work()
+
+    def _write_journal(self) -> bool:
+        if self._batch is None:
+            self._batch = self.node.take_batch(self.now)
+        if self._batch is None or self.disk_is_slow:
+            return False
+        batch, self._batch = self._batch, None
+        self._disk.write(batch)
+        self.node.journal_synced(batch.position)
+        return True
+
+    def restart(self, *, clean: bool) -> None:
+        """Stop and start again: clean, all are told and all is written; else it is a crash."""
+        if clean:
+            self.node.shut_down("shutdown", self.now)
+            self.run()
+            for connection_id in list(self._connections):
+                self.lose(connection_id)
+            self.advance(1.0)
+        for transport in self._connections.values():
+            transport.closed = True
+        self._connections.clear()
+        self._batch = None
+        self.now += 1.0
+        self._start()
+
+    def break_disk(self) -> None:
+        """The disk refuses the next batch."""
+        self.node.journal_failed("no space left on device")
+        self.run()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, calling the node at each of its deadlines."""
+        self.run()
+        end = self.now + seconds
+        while (deadline := self.node.next_deadline()) is not None and deadline <= end:
+            self.now = max(self.now, deadline)
+            self.node.on_time(self.now)
+            self.run()
+        self.now = end
+        self.run()

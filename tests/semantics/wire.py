@@ -1,4 +1,6 @@
-"""Bytes that pamqp cannot or will not make: typed field tables, hand-made methods and broken frames."""
+"""Bytes that pamqp cannot or will not make: typed field tables, hand-made methods and broken
+frames.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,9 @@ def text(value: str) -> Typed:
 
 
 def queue_declare(channel: int, queue: str, arguments: dict[str, Typed], bits: int = 0) -> bytes:
-    """`queue.declare` whose arguments keep the types given (bits: passive 1, durable 2, exclusive 4, auto-delete 8)."""
+    """`queue.declare` whose arguments keep the types given (bits: passive 1, durable 2, exclusive
+    4, auto-delete 8).
+    """
     head = struct.pack(">H", 0) + short_string(queue) + struct.pack(">B", bits)
     return method(channel, 50, 10, head + table(arguments))
 

@@ -1,0 +1,156 @@
+"""Slow and broken disks: what waits for the disk, and what an alarm blocks (facts 49 to 51, 150,
+154, 157 and 159).
+"""
+
+from __future__ import annotations
+
+from pamqp.commands import Basic, Connection, Tx
+
+from .conftest import Bench
+from .marks import fact
+from .peer import CAPABILITIES, Channel
+
+PERSISTENT = Basic.Properties(delivery_mode=2)
+
+
+def _on_a_slow_disk(bench: Bench) -> Channel:
+    """A channel with the durable queue `durable` and the transient queue `transient`, and a disk
+    that waits.
+    """
+    ch = bench.channel()
+    ch.declare_queue("durable", durable=True)
+    ch.declare_queue("transient")
+    bench.node.disk_is_slow = True
+    return ch
+
+
+@fact(150)
+def test_fact_150_persistent_messages_are_confirmed_when_stored(memory_bench: Bench) -> None:
+    ch = _on_a_slow_disk(memory_bench)
+    ch.confirm()
+    ch.publish(b"1", key="durable", properties=PERSISTENT)
+    assert not ch.peer.waiting()
+    memory_bench.node.disk_is_slow = False
+    ch.expect_confirms(1)
+
+
+@fact(150)
+def test_fact_150_others_do_not_wait_for_the_disk(memory_bench: Bench) -> None:
+    ch = _on_a_slow_disk(memory_bench)
+    ch.confirm()
+    ch.publish(b"1", key="transient", properties=PERSISTENT)
+    ch.publish(b"2", key="durable")
+    ch.publish(b"3", key="nowhere", properties=PERSISTENT)
+    ch.expect_confirms(3)
+
+
+@fact(150, 165)
+def test_fact_150_delivery_does_not_wait_for_the_disk(memory_bench: Bench) -> None:
+    ch = _on_a_slow_disk(memory_bench)
+    ch.consume("durable", "c")
+    ch.confirm()
+    ch.publish(b"1", key="durable", properties=PERSISTENT)
+    ch.expect_delivery(b"1", "c")
+    assert not ch.peer.waiting()
+    memory_bench.node.disk_is_slow = False
+    ch.expect_confirms(1)
+
+
+@fact(149)
+def test_fact_149_no_confirm_covers_a_message_that_waits(memory_bench: Bench) -> None:
+    ch = _on_a_slow_disk(memory_bench)
+    ch.confirm()
+    ch.publish(b"1", key="transient")
+    ch.publish(b"2", key="durable", properties=PERSISTENT)
+    ch.publish(b"3", key="transient")
+    confirmed: set[int] = set()
+    for _, item in ch.peer.waiting():
+        assert isinstance(item, Basic.Ack)
+        tag = item.delivery_tag or 0
+        confirmed |= set(range(1, tag + 1)) if item.multiple else {tag}
+    assert 1 in confirmed
+    assert 2 not in confirmed
+
+
+@fact(157)
+def test_fact_157_commit_ok_waits_for_the_disk(memory_bench: Bench) -> None:
+    ch = _on_a_slow_disk(memory_bench)
+    ch.call(Tx.Select(), Tx.SelectOk)
+    ch.publish(b"1", key="durable", properties=PERSISTENT)
+    ch.send(Tx.Commit())
+    assert not ch.peer.waiting()
+    memory_bench.node.disk_is_slow = False
+    ch.expect(Tx.CommitOk)
+
+
+@fact(159)
+def test_fact_159_commands_during_a_commit(memory_bench: Bench) -> None:
+    ch = _on_a_slow_disk(memory_bench)
+    ch.call(Tx.Select(), Tx.SelectOk)
+    ch.publish(b"1", key="durable", properties=PERSISTENT)
+    ch.send(Tx.Commit())
+    ch.send(Basic.Qos(prefetch_count=1))
+    ch.peer.expect_connection_close(
+        504, "CHANNEL_ERROR - unexpected command while processing 'tx.commit'"
+    )
+
+
+@fact(154)
+def test_fact_154_what_the_disk_refused_is_nacked(memory_bench: Bench) -> None:
+    ch = _on_a_slow_disk(memory_bench)
+    ch.confirm()
+    ch.publish(b"1", key="durable", properties=PERSISTENT)
+    memory_bench.node.break_disk()
+    assert ch.expect(Basic.Nack).delivery_tag == 1
+
+
+@fact(51, 20)
+def test_fact_051_capable_publishers_hear_of_an_alarm(memory_bench: Bench) -> None:
+    ch = memory_bench.channel()
+    ch.declare_queue("q")
+    memory_bench.node.break_disk()
+    assert not ch.peer.waiting()
+    ch.publish(key="q")
+    assert ch.peer.expect(Connection.Blocked).reason == "low on disk"
+    ch.publish(key="q")
+    assert not ch.peer.waiting()
+
+
+@fact(51, 20)
+def test_fact_051_others_do_not(memory_bench: Bench) -> None:
+    capabilities = dict(CAPABILITIES)
+    del capabilities["connection.blocked"]
+    ch = memory_bench.connect(capabilities=capabilities).open_channel()
+    memory_bench.node.break_disk()
+    ch.publish(exchange="amq.fanout")
+    assert not ch.peer.waiting()
+
+
+@fact(50)
+def test_fact_050_an_alarm_stops_publishers_only(memory_bench: Bench) -> None:
+    publisher, consumer = memory_bench.channel(), memory_bench.channel()
+    consumer.declare_queue("q")
+    consumer.fill("q", b"1", b"2")
+    memory_bench.node.break_disk()
+    publisher.publish(b"3", key="q")
+    publisher.peer.expect(Connection.Blocked)
+    publisher.publish(b"4", key="q")
+    publisher.send(Basic.Qos(prefetch_count=1))
+    assert not publisher.peer.waiting()
+    consumer.consume("q", "c")
+    consumer.expect_delivery(b"1")
+    consumer.ack(1)
+    assert b"4" not in [consumer.expect_delivery().body]
+
+
+@fact(49)
+def test_fact_049_heartbeats_of_a_blocked_connection(memory_bench: Bench) -> None:
+    peer = memory_bench.connect(heartbeat=10)
+    ch = peer.open_channel()
+    memory_bench.node.break_disk()
+    ch.publish(exchange="amq.fanout")
+    peer.expect(Connection.Blocked)
+    memory_bench.advance(100)
+    assert not peer.waiting()
+    assert not peer.transport.closed
+    assert len(peer.heartbeats) >= 9
