@@ -15,6 +15,8 @@ from typing import Protocol, TypeVar
 from pamqp import base, body, commands, frame, header, heartbeat
 from pamqp.common import FieldTable
 
+from .messages import Item, Message, check_close, show
+
 T = TypeVar("T", bound=base.Frame)
 
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
@@ -44,54 +46,6 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Drop the connection without a word."""
-
-
-class Message:
-    """A delivery, an answer to `basic.get` or a returned message, with its content."""
-
-    __slots__ = ("body", "body_frames", "method", "properties")
-
-    def __init__(
-        self,
-        method: base.Frame,
-        properties: commands.Basic.Properties,
-        data: bytes,
-        body_frames: int,
-    ) -> None:
-        self.method = method
-        self.properties = properties
-        self.body = data
-        self.body_frames = body_frames
-
-    @property
-    def tag(self) -> int:
-        """The delivery tag."""
-        tag = self.method.delivery_tag  # type: ignore[attr-defined]
-        assert isinstance(tag, int)
-        return tag
-
-    @property
-    def redelivered(self) -> bool:
-        """The redelivered flag."""
-        return bool(self.method.redelivered)  # type: ignore[attr-defined]
-
-    @property
-    def headers(self) -> FieldTable:
-        """The header table; empty when the message has none."""
-        return self.properties.headers or {}
-
-    def __repr__(self) -> str:
-        return f"<Message {show(self.method)} {self.body[:40]!r}>"
-
-
-Item = base.Frame | Message
-
-
-def show(item: object) -> str:
-    """A frame or message in words, for failures."""
-    if isinstance(item, base.Frame):
-        return f"{item.name}({', '.join(f'{k}={v!r}' for k, v in item)})"
-    return repr(item)
 
 
 class _Assembly:
@@ -227,7 +181,7 @@ class Peer:
         is closed.
         """
         close = self.expect(commands.Connection.Close)
-        _check_close(close, code, text, method)
+        check_close(close, code, text, method)
         self.send(0, commands.Connection.CloseOk())
         self.expect_dropped()
         return close
@@ -386,7 +340,7 @@ class Channel:
         again.
         """
         close = self.expect(commands.Channel.Close)
-        _check_close(close, code, text, method)
+        check_close(close, code, text, method)
         self.send(commands.Channel.CloseOk())
         return close
 
@@ -710,17 +664,3 @@ class Channel:
             done = {n for n in waiting if n == tag or (ack.multiple and n <= tag)}
             assert tag in waiting, f"confirm of {tag}, still waiting for {sorted(waiting)}"
             waiting -= done
-
-
-def _check_close(
-    close: commands.Connection.Close | commands.Channel.Close,
-    code: int,
-    text: str | None,
-    method: type[base.Frame] | None,
-) -> None:
-    assert close.reply_code == code, f"expected {code}, got {show(close)}"
-    if text is not None:
-        assert close.reply_text == text, f"\nexpected {text}\ngot      {close.reply_text}"
-    if method is not None:
-        wanted = (method.index >> 16, method.index & 0xFFFF)
-        assert (close.class_id, close.method_id) == wanted, f"expected {wanted}, got {show(close)}"

@@ -245,7 +245,7 @@ class NodeBroker(Broker):
             ending = self._connections.get(connection_id)
             if ending is None:
                 continue
-            ending.output += node.take_output(connection_id)
+            ending.output += b"".join(node.take_output(connection_id))
             if node.must_close(connection_id):
                 self.lose(connection_id)
             busy = True
