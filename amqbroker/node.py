@@ -22,6 +22,7 @@ from amqbroker.core import connection_methods, log
 from amqbroker.core.broker import DISK_ALARM, Broker, PasswordCheck
 from amqbroker.core.client import DONE, Client
 from amqbroker.core.recovery import restore
+from amqbroker.message import Entry
 from amqbroker.store.journal import Batch, Journal
 from amqbroker.store.recovery import Recovered
 from amqbroker.wire.handshake import Offer, server_properties
@@ -209,6 +210,18 @@ class Node:
         for client in list(self._broker.clients.values()):
             client.force_close(f"broker forced connection closure with reason '{reason}'")
 
+    def stop(self, now: float) -> None:
+        """The last words of a clean stop, once every connection is gone: what was delivered before is marked."""
+        self._broker.now = now
+        redelivered: list[Entry] = []
+        for vhost in self._broker.vhosts.values():
+            for queue in vhost.queues.values():
+                if queue.durable:
+                    redelivered.extend(
+                        [entry for entry in queue.ready.entries() if entry.redelivered]
+                    )
+        self._journal.stop(redelivered)
+
     # Outputs.
 
     def outputs(self) -> list[int]:
@@ -217,10 +230,15 @@ class Node:
         self._broker.turn.outputs = []
         return [client.id for client in clients]
 
-    def take_output(self, connection_id: int) -> bytes:
-        """What waits to be sent on a connection."""
+    def take_output(self, connection_id: int) -> list[bytes]:
+        """What waits to be sent on a connection, in pieces: large bodies are pieces of their own."""
         client = self._broker.clients.get(connection_id)
-        return b"" if client is None else client.take_output()
+        return [] if client is None else client.take_output()
+
+    def awaits_large_frame(self, connection_id: int) -> bool:
+        """Whether a frame that is too large for a small read is under way on this connection."""
+        client = self._broker.clients.get(connection_id)
+        return client is not None and client.parser.awaits_large_frame()
 
     def must_close(self, connection_id: int) -> bool:
         """Whether the edge must close the socket once the output is sent."""
@@ -242,10 +260,6 @@ class Node:
         if batch is None and journal.synced_position != before:
             self._after_sync()
         return batch
-
-    def has_unwritten(self) -> bool:
-        """Whether the journal still has something to write, at a clean stop."""
-        return self._journal.pending_bytes > 0 and not self._journal.broken
 
     def take_password_checks(self) -> list[PasswordCheck]:
         """Logins that wait for a slow hash."""

@@ -15,12 +15,30 @@ if TYPE_CHECKING:
     from amqbroker.core.client import Client
     from amqbroker.core.queue import Queue
 
-__all__ = ["CONFIGURE", "EXCHANGE", "QUEUE", "READ", "WRITE", "check", "check_owner", "locked"]
+__all__ = [
+    "CONFIGURE",
+    "EXCHANGE",
+    "QUEUE",
+    "READ",
+    "WRITE",
+    "check",
+    "check_any",
+    "check_owner",
+    "locked",
+]
 
 
 def check(client: Client, permission: str, kind: str, name: str) -> None:
     """Raise 403 unless the client's user has this permission on this resource."""
     client.user.check(permission, kind, name, client.vhost_name)
+
+
+def check_any(client: Client, kind: str, name: str) -> None:
+    """Raise 403 unless the client's user has some permission on this resource, as RabbitMQ 4 asks for a look at it."""
+    may = client.user.may
+    vhost = client.vhost_name
+    if not may(CONFIGURE, kind, name, vhost) and not may(WRITE, kind, name, vhost):
+        client.user.check(READ, kind, name, vhost)
 
 
 def check_owner(client: Client, queue: Queue, vhost: str) -> None:

@@ -79,8 +79,6 @@ def _reason(key: str, value: object, arguments: Table) -> str:
         return _choice(value, OVERFLOWS, "invalid_overflow")
     if key == "x-queue-mode":
         return _choice(value, ("default", "lazy"), "invalid_queue_mode")
-    if key == "x-dead-letter-exchange":
-        return "" if isinstance(value, str) else _unacceptable(value)
     if key == "x-dead-letter-routing-key":
         if not isinstance(value, str):
             return _unacceptable(value)
@@ -148,11 +146,7 @@ def check_equivalent_arguments(
             old = old or CLASSIC
         if same_value(new, old):
             continue
-        if (
-            new is not None
-            and old is not None
-            and field_type(new) == field_type(old)
-        ):
+        if new is not None and old is not None and field_type(new) == field_type(old):
             raise inequivalent(
                 key, resource, f"received '{flag(new)}' but current is '{flag(old)}'"
             )

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from librt.strings import BytesWriter
 from mypy_extensions import i64
 from pamqp.base import Frame
 
@@ -45,6 +44,7 @@ from amqbroker.wire import frames, handshake
 from amqbroker.wire import methods as m
 from amqbroker.wire.commands import Ack, Method
 from amqbroker.wire.handshake import Handshake, Introduction
+from amqbroker.wire.outbox import Outbox
 from amqbroker.wire.parser import Parser
 
 RUNNING: Final = 0
@@ -95,7 +95,7 @@ class Client(TimerTarget):
         self.exclusive_queues: dict[int, Queue] = {}
         # Commands that came while a password is being checked.
         self._held: list[object] = []
-        self.output = BytesWriter()
+        self.output = Outbox()
         self.output_size_max: i64 = limits.outbox_bytes_max
         self.has_output = False
         self.blocked_consumers = False
@@ -121,7 +121,7 @@ class Client(TimerTarget):
 
     def has_room(self) -> bool:
         """Whether the output buffer is below its limit."""
-        return i64(len(self.output)) < self.output_size_max
+        return self.output.size() < self.output_size_max
 
     def mark_output(self) -> None:
         """There are bytes to send."""
@@ -135,31 +135,30 @@ class Client(TimerTarget):
 
     def send(self, channel: int, frame: Frame) -> None:
         """Write a method."""
-        self.output.write(m.encode_method(channel, frame))
+        self.output.small.write(m.encode_method(channel, frame))
         self.mark_output()
 
     def send_bytes(self, data: bytes) -> None:
         """Write whole frames."""
-        self.output.write(data)
+        self.output.small.write(data)
         self.mark_output()
 
-    def take_output(self) -> bytes:
-        """All that waits to be sent. Consumers that waited for room go on in the next turn."""
-        data = self.output.getvalue()
-        self.output = BytesWriter()
+    def take_output(self) -> list[bytes]:
+        """All that waits to be sent, in pieces. Consumers that waited for room go on in the next turn."""
+        pieces = self.output.take()
         self.has_output = False
         self._sent = True
         if self.blocked_consumers:
             self.blocked_consumers = False
             for channel in self.channels.values():
                 channel.unblock_consumers()
-        return data
+        return pieces
 
     def must_pause(self) -> bool:
         """Whether reading must wait: an alarm, a client that does not read its answers, or a slow disk."""
         if self.state != RUNNING:
             return False
-        if self.reading_blocked or i64(len(self.output)) > 2 * self.output_size_max:
+        if self.reading_blocked or self.output.size() > 2 * self.output_size_max:
             return True
         journal = self.broker.journal
         return (
@@ -186,7 +185,11 @@ class Client(TimerTarget):
             self.run(commands)
         error = self.parser.error
         if error is not None and self.state == RUNNING:
-            self._connection_error(error, SILENT_CLOSE_S)
+            self._connection_error(error, SILENT_CLOSE_S if self.parser.lost else CLOSE_OK_S_MAX)
+        if self.parser.after_error:
+            after = self.parser.after_error
+            self.parser.after_error = []
+            self.run(after)
 
     def run(self, commands: list[object]) -> None:
         """Carry out commands in order; what comes after a login waits for the password."""
@@ -197,9 +200,9 @@ class Client(TimerTarget):
                 self._handle(command)
             except ChannelException as error:
                 self._soft_error(command, error)
-            except AmqpError as error:
-                blame(error, command)
-                self._connection_error(error, CLOSE_OK_S_MAX)
+            except AmqpError as hard:  # mypyc gives one name one type: not `error` again
+                blame(hard, command)
+                self._connection_error(hard, CLOSE_OK_S_MAX)
             if self.state == DONE:
                 return
             if self.credentials is not None:
@@ -373,7 +376,7 @@ class Client(TimerTarget):
         )
         self.state = CLOSING
         if 0 < self.heartbeat_s < patience_s:
-            patience_s = self.heartbeat_s
+            patience_s = float(self.heartbeat_s)
         self._set_timer(patience_s, DROP_TIMER)
 
     def force_close(self, explanation: str) -> None:

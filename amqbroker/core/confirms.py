@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import final
 
-from librt.strings import BytesWriter
 from mypy_extensions import i64
 
+from amqbroker.wire.outbox import Outbox
 from amqbroker.wire.writer import write_ack, write_nack
 
 
@@ -58,7 +58,7 @@ class Confirms:
         """Whether any publish was not answered yet."""
         return self._confirmed < self.publish_seq
 
-    def flush(self, out: BytesWriter, channel: i64, synced_position: i64) -> bool:
+    def flush(self, out: Outbox, channel: i64, synced_position: i64) -> bool:
         """Write the acks for all that is durable up to this position; whether there was anything to write."""
         runs = self._runs
         done: i64 = 0
@@ -76,7 +76,7 @@ class Confirms:
         self._confirmed = upto
         return True
 
-    def refuse_pending(self, out: BytesWriter, channel: i64) -> None:
+    def refuse_pending(self, out: Outbox, channel: i64) -> None:
         """The journal failed: nack every publish that waits for it."""
         if self.pending():
             write_nack(out, channel, self.publish_seq, self.publish_seq - self._confirmed > 1)

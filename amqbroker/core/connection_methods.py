@@ -43,12 +43,12 @@ def handle(client: Client, frame: Frame) -> None:
         _tune_ok(client, frame)
     elif isinstance(frame, m.ConnectionOpen):
         _open(client, frame)
+    elif isinstance(frame, m.ConnectionCloseOk) and client.is_closing():
+        client.finish()
     elif client.handshake.state != handshake.RUNNING:
         raise client.handshake.out_of_order(frame)
     elif isinstance(frame, m.ConnectionClose):
         client.closed_by_peer(frame.reply_code or 0, frame.reply_text)
-    elif isinstance(frame, m.ConnectionCloseOk) and client.is_closing():
-        client.finish()
     elif isinstance(frame, m.ConnectionUpdateSecret) and not client.is_closing():
         _update_secret(client, frame)
     elif not client.is_closing():
@@ -154,9 +154,7 @@ def _enter(client: Client, name: str) -> VirtualHost:
 
 def _update_secret(client: Client, frame: m.ConnectionUpdateSecret) -> None:
     """A new password is only a formality here: users have one password, and it was checked at login."""
-    secret = frame.new_secret
-    password = secret if isinstance(secret, bytes) else secret.encode()
-    if client.broker.users.recall(client.user.name, password):
+    if client.broker.users.recall(client.user.name, handshake.octets_of(frame.new_secret)):
         client.send(0, m.ConnectionUpdateSecretOk())
     else:
         raise not_allowed("New secret was refused by one of the backends")

@@ -165,7 +165,9 @@ class Consumers:
                     return active
                 self._block(active)
             return None
-        for group in self._groups:
+        position: i64 = 0
+        while position < len(self._groups):
+            group = self._groups[position]
             line = group.line
             while line:
                 turn = group.turn
@@ -176,6 +178,7 @@ class Consumers:
                     group.turn = turn + 1
                     return consumer
                 group.turn = turn
+                # A group whose whole line is blocked leaves, and the next one stands in its place.
                 self._block(consumer)
         return None
 

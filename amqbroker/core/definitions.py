@@ -11,13 +11,16 @@ The store folds them without knowing what they mean; recovery hands them back as
 
 from __future__ import annotations
 
-from typing import Final, cast, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 from mypy_extensions import i64
 
 from amqbroker.core.queue import Queue
 from amqbroker.exchanges.base import Binding, Destination, Exchange, Table
-from amqbroker.wire.tables import FieldTable, decode_table, encode_table
+from amqbroker.wire.tables import decode_table, encode_table
+
+if TYPE_CHECKING:
+    from pamqp.common import FieldTable
 
 EXCHANGE_KIND: Final = b"x"
 QUEUE_KIND: Final = b"q"

@@ -26,6 +26,7 @@ from amqbroker.core.queue import Queue
 from amqbroker.core.reply_to import REPLY_PREFIX
 from amqbroker.errors import access_refused, not_found, precondition_failed
 from amqbroker.exchanges.base import QUEUE, Binding, Destination, Table
+from amqbroker.exchanges.terms import field_type
 from amqbroker.wire import methods as m
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def declare(channel: Channel, frame: Frame) -> None:
         _declare_reply(channel, name, method.nowait)
         return
     if method.passive:
+        access.check_any(channel.client, access.QUEUE, name)
         queue = channel.vhost.queue(name)
         access.check_owner(channel.client, queue, channel.vhost.name)
         _declared(channel, queue, method.nowait, 0)
@@ -75,13 +77,10 @@ def _create(
 ) -> tuple[Queue, int]:
     vhost = channel.vhost
     resource = queue_resource(name, vhost.name)
+    _check_dead_letter_exchange(channel, name, arguments)
     check_queue_arguments(resource, arguments)
     if queue_type(arguments) == QUORUM:
         _check_quorum(resource, durable, exclusive, auto_delete)
-    dead_letter_exchange = arguments.get("x-dead-letter-exchange")
-    if isinstance(dead_letter_exchange, str):
-        access.check(channel.client, access.READ, access.QUEUE, name)
-        access.check(channel.client, access.WRITE, access.EXCHANGE, dead_letter_exchange)
     if vhost.max_queues and len(vhost.queues) >= vhost.max_queues:
         raise precondition_failed(
             f"cannot declare queue '{name}': queue limit in vhost '{vhost.name}' ({vhost.max_queues}) is reached"
@@ -89,6 +88,20 @@ def _create(
     return channel.client.broker.create_queue(
         vhost, name, durable, auto_delete, channel.client if exclusive else None, arguments
     )
+
+
+def _check_dead_letter_exchange(channel: Channel, name: str, arguments: Table) -> None:
+    """It is a name, and who declares the queue may read here and write there."""
+    if "x-dead-letter-exchange" not in arguments:
+        return
+    exchange = arguments["x-dead-letter-exchange"]
+    if not isinstance(exchange, str):
+        raise precondition_failed(
+            f"invalid type '{field_type(exchange)}' for arg 'x-dead-letter-exchange' "
+            f"in {queue_resource(name, channel.vhost.name)}"
+        )
+    access.check(channel.client, access.READ, access.QUEUE, name)
+    access.check(channel.client, access.WRITE, access.EXCHANGE, exchange)
 
 
 def _check_quorum(resource: str, durable: bool, exclusive: bool, auto_delete: bool) -> None:

@@ -41,9 +41,12 @@ def restore(broker: Broker, recovered: Recovered) -> None:
         source, binding = definitions.read_binding(reader)
         vhost.restore_binding(source, binding)
     broker.next_queue_id = max(broker.next_queue_id, recovered.next_queue_id)
+    dropped = broker.journal.drop_unclaimed()
+    if dropped:
+        broker.log(log.INFO, f"{dropped} messages of queues that were deleted are left out")
     for queue in queues:
         _restore_messages(
-            queue, recovered.messages.pop(queue.id, []), recovered.next_indexes.get(queue.id, 0)
+            queue, recovered.messages.pop(queue.id, []), recovered.next_index.get(queue.id, 0)
         )
 
 

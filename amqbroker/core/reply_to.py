@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-from mypy_extensions import i64
-
 from amqbroker.errors import precondition_failed
 from amqbroker.message import Message
 from amqbroker.wire.writer import write_deliver
@@ -67,7 +65,7 @@ def deliver_reply(reply_consumers: dict[str, ReplyConsumer], key: str, message: 
         return False
     channel = consumer.channel
     client = channel.client
-    if i64(len(client.output)) <= client.output_size_max * BACKLOG_FACTOR:
+    if client.output.size() <= client.output_size_max * BACKLOG_FACTOR:
         write_deliver(
             client.output,
             channel.number,

@@ -46,6 +46,7 @@ class Runner:
         self._turn = anyio.Event()
         self._batch: Batch | None = None
         self._batch_ready = anyio.Event()
+        self._batch_done = anyio.Event()
         self._deadline = math.inf
         self._deadline_moved = anyio.Event()
         self._passwords = anyio.CapacityLimiter(PASSWORD_THREADS)
@@ -72,12 +73,12 @@ class Runner:
         self._turn.set()
         return self.node.must_pause(connection_id)
 
-    def take_output(self, connection_id: int) -> bytes:
+    def take_output(self, connection_id: int) -> list[bytes]:
         """The node's output for a connection; consumers that waited for room go on."""
-        data = self.node.take_output(connection_id)
+        pieces = self.node.take_output(connection_id)
         if self.node.has_work() or self.paused:
             self._turn.set()
-        return data
+        return pieces
 
     def must_close(self, connection_id: int) -> bool:
         """Whether the socket is to be closed."""
@@ -143,6 +144,8 @@ class Runner:
                 self.node.journal_synced(batch.position)
             self._batch = None
             self._turn.set()
+            self._batch_done.set()
+            self._batch_done = anyio.Event()
 
     async def _run_clock(self) -> None:
         while True:
@@ -173,9 +176,10 @@ class Runner:
         self.node.password_checked(check, right, self.now)
         self._turn.set()
 
-    async def drain(self, timeout_s: float) -> None:
-        """Wait until the journal has written all there is, at most so long."""
-        with anyio.move_on_after(timeout_s):
-            while self._batch is not None or self.node.has_unwritten():
-                self._turn.set()
-                await anyio.sleep(0.001)
+    async def stop(self) -> None:
+        """Write what is left, and the mark of a clean stop. Returns when it is on disk, or the disk refused."""
+        while self._batch is not None:
+            await self._batch_done.wait()
+        self.node.stop(self.now)
+        self._turn.set()
+        await self._batch_done.wait()

@@ -20,13 +20,13 @@ from random import Random
 from typing import Final
 
 import anyio
-from anyio.abc import SocketStream
+from anyio.abc import SocketAttribute, SocketStream
 
 from amqbroker import __version__
 from amqbroker.config import Config, Listener
 from amqbroker.errors import DiskError
 from amqbroker.node import Node
-from amqbroker.server.connection import Connection
+from amqbroker.server.connection import Connection, address_of
 from amqbroker.server.runner import Runner
 from amqbroker.store.files import DataFolder, open_data_folder
 
@@ -80,7 +80,9 @@ async def _wait_for_signal(stop: anyio.Event) -> None:
             stop.set()
 
 
-async def serve(config: Config, *, on_ready: Callable[[list[Address]], None], stop: anyio.Event) -> None:
+async def serve(
+    config: Config, *, on_ready: Callable[[list[Address]], None], stop: anyio.Event
+) -> None:
     """Serve until `stop` is set. `on_ready` gets the addresses once clients can connect.
 
     Raises StartError or DiskError if the broker cannot start.
@@ -88,13 +90,13 @@ async def serve(config: Config, *, on_ready: Callable[[list[Address]], None], st
     started_at = time.monotonic()
     gc.set_threshold(*GC_THRESHOLDS)
     raise_file_limit()
-    folder = open_data_folder(Path(config.data_dir), config.store)
+    folder = open_data_folder(Path(config.data_dir), config.store.journal_file_size_bytes)
     try:
         node = Node(config, folder.journal, folder.recovered, Random(), time.monotonic())
         report_recovery(folder)
         gc.collect()
         gc.freeze()
-        runner = Runner(node, folder.write)
+        runner = Runner(node, folder.writer.write)
         async with AsyncExitStack() as stack:
             server = Server(runner)
             for listener in config.listeners:
@@ -106,13 +108,18 @@ async def serve(config: Config, *, on_ready: Callable[[list[Address]], None], st
                     ready_s = time.monotonic() - started_at
                     addresses = ", ".join(f"{host}:{port}" for host, port in server.addresses)
                     logger.info(
-                        "amqbroker %s ready on %s after %.2f s, data in %s", __version__, addresses, ready_s, folder.path
+                        "amqbroker %s ready on %s after %.2f s, data in %s",
+                        __version__,
+                        addresses,
+                        ready_s,
+                        config.data_dir,
                     )
                     on_ready(server.addresses)
                     await stop.wait()
                     await server.stop()
                     accepting.cancel_scope.cancel()
-                await runner.drain(DRAIN_TIMEOUT_S)
+                with anyio.move_on_after(DRAIN_TIMEOUT_S):
+                    await runner.stop()
                 tasks.cancel_scope.cancel()
     finally:
         folder.close()
@@ -144,17 +151,20 @@ class Server:
     async def listen(self, listener: Listener, stack: AsyncExitStack) -> None:
         """Open one address. Raises StartError if it cannot be had."""
         try:
-            multi = await anyio.create_tcp_listener(local_host=listener.host, local_port=listener.port)
+            multi = await anyio.create_tcp_listener(
+                local_host=listener.host, local_port=listener.port
+            )
         except OSError as error:
             hint = ""
             if error.errno == 98:
                 hint = ": is another broker running? Choose another port with --bind HOST:PORT"
-            raise StartError(f"cannot listen on {listener}: {os.strerror(error.errno or 0)}{hint}") from error
+            raise StartError(
+                f"cannot listen on {listener}: {os.strerror(error.errno or 0)}{hint}"
+            ) from error
         await stack.enter_async_context(multi)
         for each in multi.listeners:
             self._listeners.append(each)
-            host, port = each.extra(anyio.abc.SocketAttribute.local_address)[:2]
-            self.addresses.append((str(host), int(port)))
+            self.addresses.append(address_of(each, SocketAttribute.local_address))
 
     def start(self, tasks: anyio.abc.TaskGroup) -> None:
         """Accept connections in these tasks."""

@@ -1,7 +1,8 @@
 """Bytes in, commands out: frames, content assembly, and the two hot methods decoded by hand.
 
 `Parser.receive` never raises for what a peer sent. It returns the commands that were complete, in order, and keeps
-the first error in `error`; after that it reads nothing more, as a stream with a bad frame has no next frame.
+the first error in `error`. After that only the close handshake is read, into `after_error`; nothing at all if the
+error was in the framing (`lost`), as such a stream has no next frame.
 
 Each channel is in one of three states, held by its `Assembly`:
 
@@ -39,6 +40,7 @@ BODY_DUE: Final = 2
 PUBLISH_ADDRESS: Final = 6
 HEADER_SIZE_MIN: Final = 14
 ACK_SIZE: Final = 13
+LARGE_FRAME_BYTES: Final = 16_384
 
 
 @final
@@ -81,13 +83,17 @@ class Parser:
         "_needed",
         "_parts",
         "_parts_size",
+        "after_error",
         "error",
+        "lost",
         "message_size_max",
         "payload_size_max",
     )
 
     def __init__(self, frame_size_max: int, message_size_max: int) -> None:
         self.error: AmqpError | None = None
+        self.after_error: list[object] = []
+        self.lost = False
         self.payload_size_max: i64 = 0
         self.message_size_max: i64 = message_size_max
         self.limit_frames(frame_size_max)
@@ -103,6 +109,10 @@ class Parser:
         """Set the negotiated frame size, overhead included; 0 means no limit."""
         self.payload_size_max = frame_size_max - frames.OVERHEAD if frame_size_max else 0x7FFFFFFF
 
+    def awaits_large_frame(self) -> bool:
+        """Whether the rest of a large frame is due: then it pays to read more at once."""
+        return self._needed >= LARGE_FRAME_BYTES and self._parts_size > 0
+
     def forget_channel(self, channel: i64) -> None:
         """The channel was closed or reopened: whatever it was in the middle of is gone."""
         known = self._assemblies.get(channel)
@@ -117,7 +127,7 @@ class Parser:
 
         Heartbeats leave no trace: any bytes show that the peer lives. Look at `error` afterwards.
         """
-        if self.error is not None:
+        if self.lost:
             return []
         if self._parts_size > 0:
             self._parts.append(data)
@@ -132,7 +142,9 @@ class Parser:
         try:
             self._scan(data)
         except AmqpError as error:
-            self.error = error
+            self.lost = True
+            if self.error is None:
+                self.error = error
         return commands
 
     def _scan(self, data: bytes) -> None:
@@ -154,7 +166,13 @@ class Parser:
                     data[position + 7 : end],
                     f"{{invalid_frame_end_marker,{data[end]}}}",
                 )
-            self._frame(data, position, end)
+            if self.error is not None:
+                self._frame_after_error(data, position, end)
+            else:
+                try:
+                    self._frame(data, position, end)
+                except AmqpError as error:
+                    self.error = error
             position = end + 1
         if position < size:
             rest = data if position == 0 else data[position:]
@@ -196,6 +214,19 @@ class Parser:
                 raise bad_frame(kind, data[start:end], "unknown_frame")
         else:
             raise bad_frame(kind, data[start:end], "unknown_frame")
+
+    def _frame_after_error(self, data: bytes, position: i64, end: i64) -> None:
+        """The connection is being closed: only the close handshake counts."""
+        start: i64 = position + frames.PREFIX_SIZE
+        if data[position] != frames.METHOD or end - start < 4:
+            return
+        method: i64 = i64(read_i32_be(data, start))
+        if method == frames.CONNECTION_CLOSE or method == frames.CONNECTION_CLOSE_OK:
+            try:
+                self.after_error.append(Method(0, decode_method(data[start:end])))
+            except AmqpError:
+                # A close that cannot be read is still a close.
+                self.lost = True
 
     def _switch(self, channel: i64) -> Assembly:
         """The assembly of another channel than the last frame's."""
@@ -242,8 +273,11 @@ class Parser:
             raise syntax_error(f"content header of {end - start} octets")
         class_id: i64 = i64(read_i16_be(data, start)) & 0xFFFF
         if class_id != frames.CLASS_BASIC:
-            raise unexpected_frame(
-                f"expected content header for class {frames.CLASS_BASIC}, got one for class {class_id} instead"
+            raise of_publish(
+                unexpected_frame(
+                    f"expected content header for class {frames.CLASS_BASIC}, "
+                    f"got one for class {class_id} instead"
+                )
             )
         if read_i16_be(data, start + 2) != 0:
             raise expected_content(assembly)

@@ -1,6 +1,6 @@
 """The hot frames that the broker sends, written by hand into a connection's output buffer.
 
-Every function appends whole frames to a `BytesWriter`. A basic.deliver is the consumer's prefix (class, method, consumer
+Every function appends whole frames to an `Outbox`. A basic.deliver is the consumer's prefix (class, method, consumer
 tag), the delivery tag, the redelivered bit and the message's address, copied as they stand; the content header and the
 body follow as they came. Everything else goes through wire/methods.py.
 
@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from librt.strings import BytesWriter, write_i16_be, write_i32_be, write_i64_be
+from librt.strings import write_i16_be, write_i32_be, write_i64_be
 from mypy_extensions import i16, i32, i64
 
 from amqbroker.message import Message
 from amqbroker.wire import frames
+from amqbroker.wire.outbox import LARGE_BODY_BYTES, Outbox
 
 ACK_PAYLOAD_SIZE: Final = 13
 
@@ -32,7 +33,7 @@ def deliver_prefix(consumer_tag: str) -> bytes:
 
 
 def write_deliver(
-    out: BytesWriter,
+    outbox: Outbox,
     channel: i64,
     prefix: bytes,
     delivery_tag: i64,
@@ -41,6 +42,7 @@ def write_deliver(
     payload_size_max: i64,
 ) -> None:
     """basic.deliver with its content; `prefix` comes from `deliver_prefix`."""
+    out = outbox.small
     address = message.address
     number = as_i16(channel)
     out.append(frames.METHOD)
@@ -51,11 +53,11 @@ def write_deliver(
     out.append(1 if redelivered else 0)
     out.write(address)
     out.append(frames.END)
-    write_content(out, channel, message.header, message.body, payload_size_max)
+    write_content(outbox, channel, message.header, message.body, payload_size_max)
 
 
 def write_get_ok(
-    out: BytesWriter,
+    outbox: Outbox,
     channel: i64,
     delivery_tag: i64,
     redelivered: bool,
@@ -64,6 +66,7 @@ def write_get_ok(
     payload_size_max: i64,
 ) -> None:
     """basic.get-ok with its content; `message_count` is what is ready after this message."""
+    out = outbox.small
     address = message.address
     out.append(frames.METHOD)
     write_i16_be(out, as_i16(channel))
@@ -74,11 +77,11 @@ def write_get_ok(
     out.write(address)
     write_i32_be(out, i32(message_count))
     out.append(frames.END)
-    write_content(out, channel, message.header, message.body, payload_size_max)
+    write_content(outbox, channel, message.header, message.body, payload_size_max)
 
 
 def write_return(
-    out: BytesWriter,
+    outbox: Outbox,
     channel: i64,
     reply_code: i64,
     reply_text: bytes,
@@ -86,6 +89,7 @@ def write_return(
     payload_size_max: i64,
 ) -> None:
     """basic.return with its content."""
+    out = outbox.small
     address = message.address
     out.append(frames.METHOD)
     write_i16_be(out, as_i16(channel))
@@ -96,13 +100,14 @@ def write_return(
     out.write(reply_text)
     out.write(address)
     out.append(frames.END)
-    write_content(out, channel, message.header, message.body, payload_size_max)
+    write_content(outbox, channel, message.header, message.body, payload_size_max)
 
 
 def write_content(
-    out: BytesWriter, channel: i64, header: bytes, body: bytes, payload_size_max: i64
+    outbox: Outbox, channel: i64, header: bytes, body: bytes, payload_size_max: i64
 ) -> None:
     """The header frame and as many body frames as the peer's frame size asks for; none for an empty body."""
+    out = outbox.small
     number = as_i16(channel)
     size: i64 = len(body)
     out.append(frames.HEADER)
@@ -116,7 +121,11 @@ def write_content(
         out.append(frames.BODY)
         write_i16_be(out, number)
         write_i32_be(out, i32(size))
-        out.write(body)
+        if size >= LARGE_BODY_BYTES:
+            outbox.write_large(body)
+            out = outbox.small
+        else:
+            out.write(body)
         out.append(frames.END)
         return
     start: i64 = 0
@@ -127,13 +136,15 @@ def write_content(
         out.append(frames.BODY)
         write_i16_be(out, number)
         write_i32_be(out, i32(end - start))
-        out.write(body[start:end])
+        outbox.write_large(body[start:end])
+        out = outbox.small
         out.append(frames.END)
         start = end
 
 
-def write_ack(out: BytesWriter, channel: i64, delivery_tag: i64, multiple: bool) -> None:
+def write_ack(outbox: Outbox, channel: i64, delivery_tag: i64, multiple: bool) -> None:
     """basic.ack: a publisher confirm."""
+    out = outbox.small
     out.append(frames.METHOD)
     write_i16_be(out, as_i16(channel))
     write_i32_be(out, ACK_PAYLOAD_SIZE)
@@ -143,8 +154,9 @@ def write_ack(out: BytesWriter, channel: i64, delivery_tag: i64, multiple: bool)
     out.append(frames.END)
 
 
-def write_nack(out: BytesWriter, channel: i64, delivery_tag: i64, multiple: bool) -> None:
+def write_nack(outbox: Outbox, channel: i64, delivery_tag: i64, multiple: bool) -> None:
     """basic.nack: the broker could not take responsibility for a publish."""
+    out = outbox.small
     out.append(frames.METHOD)
     write_i16_be(out, as_i16(channel))
     write_i32_be(out, ACK_PAYLOAD_SIZE)

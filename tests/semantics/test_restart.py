@@ -107,7 +107,6 @@ def test_fact_239_unacked_messages_return(memory_bench: Bench, clean: bool) -> N
 
 
 @fact(171)
-@not_yet("what was delivered, written down at a clean stop")
 def test_fact_171_clean_stop_remembers_what_was_delivered(memory_bench: Bench) -> None:
     ch = memory_bench.channel()
     ch.declare_queue("q", durable=True)

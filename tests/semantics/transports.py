@@ -270,6 +270,8 @@ class NodeBroker(Broker):
             for connection_id in list(self._connections):
                 self.lose(connection_id)
             self.advance(1.0)
+            self.node.stop(self.now)
+            self.run()
         for transport in self._connections.values():
             transport.closed = True
         self._connections.clear()
