@@ -76,8 +76,8 @@ FILE_LINES_MAX = 700
 # Modules that no module imports: they are started.
 STARTED = {"amqbroker.__main__", "amqbroker.pytest_plugin", "amqbroker.testing"}
 
-# Modules without a test file of their own name, and the file that tests them: the broker's rules are
-# what a client sees, so most of core/ is tested through a whole node, fact by fact.
+# Modules without a test file of their own name, and the file that tests them: the broker's rules
+# are what a client sees, so most of core/ is tested through a whole node, fact by fact.
 TESTED_BY = {
     "__main__.py": "test_cli.py",
     "pytest_plugin.py": "test_testing.py",

@@ -1,0 +1,72 @@
+# Everything that one does here. `make` alone lists it; needs Python 3.11 and, to compile, a C compiler.
+# ARGS goes to the tool: make test ARGS="tests/wire -k parser", make run ARGS="--bind 0.0.0.0:5672".
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check compile interop fuzz bench clean
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+ARGS ?=
+
+# Development is done in .venv, where the package is installed in place; what users get is
+# installed in .venv-run.
+DEV := .venv
+RUN := .venv-run
+PIP := python -m pip --disable-pip-version-check -q
+SOURCES := setup.py pyproject.toml $(shell find amqbroker -name '*.py')
+
+help:
+	@echo 'make run      install the broker (compiled, if there is a C compiler) and start it on 127.0.0.1:5672'
+	@echo 'make test     run the tests'
+	@echo 'make check    formatting, lint, types, and the rules of the house'
+	@echo 'make compile  compile the package in place; make clean goes back to interpreted'
+	@echo 'make interop  clients in nine languages against the broker; skips what is not installed'
+	@echo 'make fuzz     damaged and random bytes against the broker'
+	@echo 'make bench    measure'
+	@echo 'make clean    remove what the others made'
+
+run: $(RUN)/.ready
+	$(RUN)/bin/amqbroker $(ARGS)
+
+test: $(DEV)/.ready
+	$(DEV)/bin/python -m pytest $(ARGS)
+
+check: $(DEV)/.ready
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/mypy
+	$(DEV)/bin/python -m pytest -q tests/test_floors.py
+
+compile: $(DEV)/.ready
+	AMQBROKER_REQUIRE_COMPILED=1 $(DEV)/bin/python setup.py -q build_ext --inplace
+
+interop: $(DEV)/.ready
+	$(DEV)/bin/$(PIP) install -r interop/requirements.txt
+	$(DEV)/bin/python -m interop $(ARGS)
+
+fuzz: $(DEV)/.ready
+	$(DEV)/bin/python -m fuzz $(ARGS)
+
+bench: $(DEV)/.ready
+	$(DEV)/bin/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf build dist *.egg-info *__mypyc*.so $(DEV) $(RUN)
+	find amqbroker -name '*.so' -delete
+
+$(DEV)/.ready: pyproject.toml setup.py | python
+	test -x $(DEV)/bin/python || $(PYTHON) -m venv $(DEV)
+	AMQBROKER_PURE=1 $(DEV)/bin/$(PIP) install -e '.[dev,fast]'
+	touch $@
+
+# build/lib would bring back modules that are gone.
+$(RUN)/.ready: $(SOURCES) | python
+	@echo 'Installing; compiling takes a minute or two.'
+	test -x $(RUN)/bin/python || $(PYTHON) -m venv $(RUN)
+	rm -rf build/lib*
+	$(RUN)/bin/$(PIP) install '.[fast]'
+	touch $@
+
+.PHONY: python
+python:
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer is needed (make PYTHON=/path/to/python3)'; exit 1; }

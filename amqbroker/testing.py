@@ -1,0 +1,84 @@
+"""A broker inside your test: in this process, in a thread of its own, on a free port.
+
+    from amqbroker.testing import broker
+
+    with broker() as amqp:
+        connection = pika.BlockingConnection(pika.URLParameters(amqp.url))
+
+It is the broker that `amqbroker serve` starts, not an imitation. Its data lies in a temporary
+folder that goes with it, unless `data_dir` is given. For pytest there is the fixture
+`amqp_broker`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Final, final
+from urllib.parse import quote
+
+import anyio
+from anyio.abc import TaskStatus
+from anyio.from_thread import start_blocking_portal
+
+from amqbroker.config import Config, load
+from amqbroker.server.startup import serve
+
+STOP_TIMEOUT_S: Final = 20.0
+
+
+@final
+class Broker:
+    """A running broker: where clients find it, and the configuration that it runs with."""
+
+    def __init__(self, host: str, port: int, config: Config) -> None:
+        self.host = host
+        self.port = port
+        self.config = config
+
+    @property
+    def url(self) -> str:
+        """`amqp://user:password@host:port/`, with the first user and the default virtual host."""
+        return self.url_of()
+
+    def url_of(self, user: str | None = None, vhost: str = "/") -> str:
+        """The URL for one of the configured users (the first) and a virtual host."""
+        known = next(item for item in self.config.users if user is None or item.name == user)
+        login = f"{quote(known.name, safe='')}:{quote(known.password or '', safe='')}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        path = "" if vhost == "/" else quote(vhost, safe="")
+        return f"amqp://{login}@{host}:{self.port}/{path}"
+
+
+@contextmanager
+def broker(**settings: object) -> Iterator[Broker]:
+    """Start a broker, and stop it when the block is left.
+
+    Settings are those of the configuration file, as plain values:
+    `broker(limits={"heartbeat_s": 1}, vhosts=[{"name": "/"}, {"name": "test"}])`. Raises
+    ConfigError for a wrong one, StartError if the broker cannot start.
+    """
+    with ExitStack() as stack:
+        defaults: dict[str, object] = {"listeners": ["127.0.0.1:0"]}
+        if "data_dir" not in settings:
+            folder = tempfile.TemporaryDirectory(prefix="amqbroker-", ignore_cleanup_errors=True)
+            defaults["data_dir"] = stack.enter_context(folder)
+        config = load(options=defaults | settings)
+        portal = stack.enter_context(start_blocking_portal("asyncio"))
+        stop = portal.call(anyio.Event)
+        running, (host, port) = portal.start_task(_serve, config, stop)
+        try:
+            yield Broker(host, port, config)
+        finally:
+            portal.call(stop.set)
+            running.result(STOP_TIMEOUT_S)
+
+
+async def _serve(
+    config: Config, stop: anyio.Event, *, task_status: TaskStatus[tuple[str, int]]
+) -> None:
+    def on_ready(addresses: list[tuple[str, int]]) -> None:
+        task_status.started(addresses[0])
+
+    await serve(config, on_ready=on_ready, stop=stop)
