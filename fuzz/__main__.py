@@ -1,6 +1,6 @@
 """The command line of the fuzzer.
 
-Stream number n of seed s is always the same; a failure names both. Exit status 1 if anything failed.
+Stream number n of seed s is always the same; a failure names both. Exit status 1 if any failed.
 """
 
 from __future__ import annotations

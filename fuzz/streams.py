@@ -1,7 +1,8 @@
 """One stream from one seed: a valid conversation, then damage.
 
-A stream is a start (protocol header to channel.open) and a tail. Most streams leave the start whole,
-so that the damage meets a running connection; a quarter are not damaged at all, and go deep instead.
+A stream is a start (protocol header to channel.open) and a tail. Most streams leave the start
+whole, so that the damage meets a running connection; a third are not damaged at all, and go deep
+instead.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Final
 from fuzz.corpus import Corpus, on_channel
 
 CORPUS: Final = Corpus()
-CHANNELS: Final = (1, 1, 1, 1, 1, 2, 3, 0, 65535)
+CHANNELS: Final = (1,) * 30 + (2, 2, 3, 65535, 0)
+STEP_LIKELIHOODS: Final = (0.9, 0.3, 0.3, 0.3, 0.2, 0.6)
+STRANGER_LIKELIHOOD: Final = 0.05
 INTERESTING: Final = (0x00, 0x01, 0x7F, 0x80, 0xCE, 0xFF)
 LENGTHS: Final = (0, 1, 4, 4087, 4096, 131072, 2**31 - 1, 2**31, 2**32 - 1)
 
@@ -31,7 +34,7 @@ def make_stream(rng: random.Random) -> Stream:
     frames = conversation(rng)
     start_frames = rng.choice(CORPUS.starts)
     kind = rng.random()
-    if kind < 0.25:
+    if kind < 0.35:
         return Stream(b"".join(start_frames), b"".join(frames))
     if kind < 0.85:
         return Stream(b"".join(start_frames), damaged(rng, frames))
@@ -42,13 +45,15 @@ def make_stream(rng: random.Random) -> Stream:
 
 def conversation(rng: random.Random) -> list[bytes]:
     """Frames of a few valid commands, most of them on one channel."""
-    frames: list[bytes] = []
-    for _ in range(rng.randrange(3)):
-        frames.extend(rng.choice(CORPUS.openers))
-    for _ in range(1 + rng.randrange(4)):
+    frames = [
+        rng.choice(step)
+        for step, likelihood in zip(CORPUS.openers, STEP_LIKELIHOODS, strict=True)
+        if rng.random() < likelihood
+    ]
+    for _ in range(1 + rng.randrange(7)):
         frames.extend(moved(rng, rng.choice(CORPUS.pieces)))
-    if rng.random() < 0.1:
-        frames.append(rng.choice(CORPUS.connection_methods))
+    if rng.random() < STRANGER_LIKELIHOOD:
+        frames.insert(rng.randrange(len(frames) + 1), rng.choice(CORPUS.strangers))
     return frames
 
 

@@ -5,7 +5,8 @@ peer's bytes may raise nothing. Beyond that it is checked that
 
 - the parser reads the same commands and the same error however the stream is cut;
 - what the parser accepted can be decoded, changed and encoded again;
-- all that the node sends is whole frames.
+- all that the node sends is whole frames;
+- a node that starts from what the first wrote to its disk finds nothing unreadable.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from amqbroker.auth.passwords import verify
 from amqbroker.config import Config
 from amqbroker.message import Message
 from amqbroker.node import Node, PeerInfo
+from amqbroker.store.journal import Journal
+from amqbroker.store.records import JOURNAL_MAGIC, file_header
+from amqbroker.store.recovery import fold
 from amqbroker.wire import properties
 from amqbroker.wire.commands import Ack, Method
 from amqbroker.wire.methods import encode_method
 from amqbroker.wire.parser import Parser
-from fuzz.journal import make_journal
 from fuzz.streams import Stream
 
 SINGLE: Final = tuple(bytes([octet]) for octet in range(256))
@@ -48,6 +51,12 @@ def fuzz_parser(stream: Stream) -> None:
         pieces.extend(cut.receive(SINGLE[octet]))
     expect_equal("commands", [read(each) for each in commands], [read(each) for each in pieces])
     expect_equal("error", reason(whole), reason(cut))
+    expect_equal("lost", whole.lost, cut.lost)
+    expect_equal(
+        "commands after the error",
+        [read(each) for each in whole.after_error],
+        [read(each) for each in cut.after_error],
+    )
 
 
 def read(command: object) -> tuple[object, ...]:
@@ -82,25 +91,38 @@ def expect_equal(what: str, whole: object, pieces: object) -> None:
 
 
 def fuzz_node(stream: Stream) -> None:
-    """A node meets the stream twice, as two clients one after the other."""
-    node = Node(CONFIG, make_journal(), None, Random(0), 0.0)
-    session = Session(node)
+    """A node meets the stream twice, as two clients one after the other, and starts again."""
+    node = Node(CONFIG, Journal(), None, Random(0), 0.0)
+    disk: list[bytes] = []
+    session = Session(node, disk)
     session.receive(stream.start)
     session.receive(stream.tail)
     session.end()
-    session = Session(node)
+    session = Session(node, disk)
     session.receive(stream.start)
     for octet in stream.tail:
         node.client_received(CLIENT, SINGLE[octet], session.now)
     session.turn()
     session.end()
+    if disk:
+        restart(b"".join(disk))
+
+
+def restart(octets: bytes) -> None:
+    """A new node begins with this journal file."""
+    recovered = fold(None, [(1, file_header(JOURNAL_MAGIC, 1, bytes(8)) + octets)])
+    if recovered.problems or recovered.torn_tail is not None:
+        raise Failure(f"unreadable: {recovered.problems} {recovered.torn_tail} in {octets.hex()}")
+    node = Node(CONFIG, Journal(recovered, 2), recovered, Random(0), 0.0)
+    Session(node, []).end()
 
 
 class Session:
-    """One client of a node, and the edges around them."""
+    """One client of a node, and the edges around them; `disk` gets what the journal writes."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, disk: list[bytes]) -> None:
         self.node = node
+        self.disk = disk
         self.now = 1.0
         node.client_connected(CLIENT, PEER, self.now)
 
@@ -116,11 +138,12 @@ class Session:
         for _ in range(TURNS_MAX):
             node.settle(self.now)
             for connection_id in node.outputs():
-                check_frames(node.take_output(connection_id))
+                check_frames(b"".join(node.take_output(connection_id)))
             for check in node.take_password_checks():
                 node.password_checked(check, verify(check.stored, check.password), self.now)
             batch = node.take_batch(self.now)
             if batch is not None:
+                self.disk.extend(batch.chunks)
                 node.journal_synced(batch.position)
             node.take_log_lines()
             if not node.has_work() and batch is None:

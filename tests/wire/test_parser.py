@@ -10,7 +10,7 @@ from amqbroker.message import IMMEDIATE, MANDATORY, Message
 from amqbroker.wire import methods
 from amqbroker.wire.commands import Ack, Method
 from amqbroker.wire.methods import encode_method
-from amqbroker.wire.parser import Parser
+from amqbroker.wire.parser import LARGE_FRAME_BYTES, Parser
 
 HEARTBEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 
@@ -37,12 +37,12 @@ def content_body(octets: bytes = b"abc", channel: int = 1) -> bytes:
 
 
 def error_of(*frames: bytes) -> AmqpError:
-    """The error that these frames end with; it stays, and nothing is read after it."""
+    """The error that these frames end with; it stays, and no command is read after it."""
     parser = make()
     parser.receive(b"".join(frames))
     error = parser.error
     assert error is not None
-    assert parser.receive(publish() + content_header() + content_body()) == []
+    assert parser.receive(publish() + content_header() + content_body() + b"rubbish") == []
     assert parser.error is error
     return error
 
@@ -232,3 +232,49 @@ def test_an_error_in_the_middle_of_single_octets() -> None:
     for number, octet in enumerate(octets):
         parser.receive(bytes([octet]))
         assert (parser.error is not None) == (number == len(octets) - 1)
+
+
+CLOSE = encode_method(0, methods.ConnectionClose(200, "bye", 0, 0))
+CLOSE_OK = encode_method(0, methods.ConnectionCloseOk())
+
+
+@pytest.mark.parametrize("cut", [0, 1, 30])
+def test_only_the_close_handshake_is_read_after_an_error(cut: int) -> None:
+    parser = make()
+    stream = publish() + publish() + content_header() + HEARTBEAT + CLOSE + publish() + CLOSE_OK
+    parser.receive(stream[:cut])
+    parser.receive(stream[cut:])
+    assert parser.error is not None
+    assert parser.error.code == UNEXPECTED_FRAME
+    close, close_ok = parser.after_error
+    assert isinstance(close, Method)
+    assert isinstance(close.frame, methods.ConnectionClose)
+    assert isinstance(close_ok, Method)
+    assert isinstance(close_ok.frame, methods.ConnectionCloseOk)
+    assert not parser.lost
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [HEARTBEAT[:-1] + b"\x00", b"\x01\x00\x00\x00\x01\x00\x00", frame_of(1, 0, CLOSE[7:-2])],
+)
+def test_nothing_is_read_after_a_stream_is_lost(rubbish: bytes) -> None:
+    parser = make()
+    parser.receive(publish() + publish() + rubbish + CLOSE)
+    parser.receive(CLOSE)
+    assert parser.lost
+    assert parser.after_error == []
+    assert parser.error is not None
+    assert parser.error.code == UNEXPECTED_FRAME
+
+
+def test_a_large_frame_is_announced() -> None:
+    parser = make(0)
+    parser.receive(publish() + content_header(size=LARGE_FRAME_BYTES))
+    assert not parser.awaits_large_frame()
+    frame_octets = frame_of(3, 1, bytes(LARGE_FRAME_BYTES))
+    parser.receive(frame_octets[:100])
+    assert parser.awaits_large_frame()
+    (message,) = parser.receive(frame_octets[100:])
+    assert isinstance(message, Message)
+    assert not parser.awaits_large_frame()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from librt.strings import BytesWriter
 from pamqp import body, commands, frame, header
 
 from amqbroker.message import Message
+from amqbroker.wire.outbox import Outbox
 from amqbroker.wire.writer import (
     deliver_prefix,
     write_ack,
@@ -75,9 +75,9 @@ def test_deliver(
     size: int,
 ) -> None:
     message, exchange, routing_key, properties_of = made
-    out = BytesWriter()
+    out = Outbox()
     write_deliver(out, channel, deliver_prefix(consumer_tag), tag, redelivered, message, size)
-    frames = unmarshal_all(out.getvalue())
+    frames = unmarshal_all(b"".join(out.take()))
     method = frames[0][1]
     assert isinstance(method, commands.Basic.Deliver)
     assert (method.consumer_tag, method.delivery_tag) == (consumer_tag, tag)
@@ -97,9 +97,9 @@ def test_get_ok(
     size: int,
 ) -> None:
     message, exchange, routing_key, properties_of = made
-    out = BytesWriter()
+    out = Outbox()
     write_get_ok(out, channel, tag, redelivered, message, count, size)
-    frames = unmarshal_all(out.getvalue())
+    frames = unmarshal_all(b"".join(out.take()))
     method = frames[0][1]
     assert isinstance(method, commands.Basic.GetOk)
     assert (method.delivery_tag, method.redelivered) == (tag, redelivered)
@@ -113,9 +113,9 @@ def test_return(
     made: tuple[Message, str, str, commands.Basic.Properties], channel: int, size: int
 ) -> None:
     message, exchange, routing_key, properties_of = made
-    out = BytesWriter()
+    out = Outbox()
     write_return(out, channel, 312, b"NO_ROUTE", message, size)
-    frames = unmarshal_all(out.getvalue())
+    frames = unmarshal_all(b"".join(out.take()))
     method = frames[0][1]
     assert isinstance(method, commands.Basic.Return)
     assert (method.reply_code, method.reply_text) == (312, "NO_ROUTE")
@@ -125,10 +125,10 @@ def test_return(
 
 @given(CHANNELS, tags, st.booleans())
 def test_ack_and_nack(channel: int, tag: int, multiple: bool) -> None:
-    out = BytesWriter()
+    out = Outbox()
     write_ack(out, channel, tag, multiple)
     write_nack(out, channel, tag, multiple)
-    (first, ack), (second, nack) = unmarshal_all(out.getvalue())
+    (first, ack), (second, nack) = unmarshal_all(b"".join(out.take()))
     assert (first, second) == (channel, channel)
     assert isinstance(ack, commands.Basic.Ack)
     assert isinstance(nack, commands.Basic.Nack)
