@@ -13,7 +13,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
@@ -169,7 +169,14 @@ class Server:
     def start(self, tasks: anyio.abc.TaskGroup) -> None:
         """Accept connections in these tasks."""
         for listener in self._listeners:
-            tasks.start_soon(listener.serve, self._accepted, tasks)
+            tasks.start_soon(self._accept, listener, tasks)
+
+    async def _accept(
+        self, listener: anyio.abc.Listener[SocketStream], tasks: anyio.abc.TaskGroup
+    ) -> None:
+        # `stop` closes the listener under it.
+        with suppress(anyio.ClosedResourceError):
+            await listener.serve(self._accepted, tasks)
 
     async def _accepted(self, stream: SocketStream) -> None:
         runner = self._runner
