@@ -1,0 +1,50 @@
+"""All that the store asks of the operating system: one data folder and the files in it.
+
+`files.RealDisk` is the real one. Names are relative to the folder. Every method may raise DiskError
+and nothing else. After a failed write or sync the contents of that file are unknown.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class DiskFile(Protocol):
+    """A file that is open for appending."""
+
+    def write(self, chunks: list[bytes]) -> None:
+        """Append all chunks; until `sync` returns a crash may lose any part of their end."""
+
+    def sync(self) -> None:
+        """Return once all that was written is on the disk."""
+
+    def close(self) -> None:
+        """Give the file back; this syncs nothing."""
+
+
+class Disk(Protocol):
+    """A data folder."""
+
+    def list_names(self) -> list[str]:
+        """The names in the folder, in order."""
+
+    def read(self, name: str) -> bytes:
+        """A whole file."""
+
+    def create(self, name: str) -> DiskFile:
+        """A new, empty file; the name must be free. A crash may lose it until `sync_folder`."""
+
+    def truncate(self, name: str, size: int) -> None:
+        """Cut a file to this size and sync it."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename a file over another. A crash may undo it until `sync_folder`."""
+
+    def delete(self, name: str) -> None:
+        """Remove a file. A crash may undo it until `sync_folder`."""
+
+    def sync_folder(self) -> None:
+        """Return once all creates, renames and deletes are on the disk."""
+
+    def free_bytes(self) -> int:
+        """How much the disk still takes."""

@@ -1,0 +1,245 @@
+"""The edge: the data folder on a real disk, its lock, and the one thread hop a batch.
+
+The functions that touch files are synchronous and run in a worker thread through aiofiles; a start
+runs them as they are, since nothing else runs then. Every error of the operating system becomes a
+DiskError that names the file and the reason.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, final
+
+import aiofiles.os
+import anyio
+
+from amqbroker.errors import DiskError
+from amqbroker.store.disk import Disk
+from amqbroker.store.folder import JournalFiles, open_folder
+from amqbroker.store.journal import JOURNAL_FILE_BYTES, Batch, Journal
+from amqbroker.store.records import SEED_BYTES
+from amqbroker.store.recovery import Recovered
+
+LOCK_NAME: Final = "lock"
+# writev takes so many chunks at once on every system we know.
+CHUNKS_PER_WRITE_MAX: Final = 1024
+
+
+@contextmanager
+def _os_errors(path: Path, doing: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise DiskError(f"cannot {doing} {path}: {reason}") from error
+
+
+@final
+class RealFile:
+    """A file that is open for appending."""
+
+    __slots__ = ("_descriptor", "_path")
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self._descriptor = descriptor
+        self._path = path
+
+    def write(self, chunks: list[bytes]) -> None:
+        """Append all chunks."""
+        with _os_errors(self._path, "write to"):
+            for start in range(0, len(chunks), CHUNKS_PER_WRITE_MAX):
+                _write_all(self._descriptor, chunks[start : start + CHUNKS_PER_WRITE_MAX])
+
+    def sync(self) -> None:
+        """Return once all that was written is on the disk."""
+        with _os_errors(self._path, "sync"):
+            os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
+
+def _write_all(descriptor: int, chunks: list[bytes]) -> None:
+    written = os.writev(descriptor, chunks)
+    rest = sum(map(len, chunks)) - written
+    if rest == 0:
+        return
+    # A full disk or a size limit cut the write short: the next call says which.
+    view = memoryview(b"".join(chunks))[written:]
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+@final
+class RealDisk:
+    """A data folder of the operating system."""
+
+    __slots__ = ("_folder",)
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def list_names(self) -> list[str]:
+        """The names in the folder, in order."""
+        with _os_errors(self._folder, "list"):
+            return sorted(os.listdir(self._folder))
+
+    def read(self, name: str) -> bytes:
+        """A whole file."""
+        path = self._folder / name
+        with _os_errors(path, "read"):
+            return path.read_bytes()
+
+    def create(self, name: str) -> RealFile:
+        """A new, empty file; the name must be free."""
+        path = self._folder / name
+        with _os_errors(path, "create"):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+            return RealFile(os.open(path, flags, 0o600), path)
+
+    def truncate(self, name: str, size: int) -> None:
+        """Cut a file to this size and sync it."""
+        path = self._folder / name
+        with _os_errors(path, "cut"):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.ftruncate(descriptor, size)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file the name of another, which is replaced."""
+        path = self._folder / old
+        with _os_errors(path, "rename"):
+            os.replace(path, self._folder / new)
+
+    def delete(self, name: str) -> None:
+        """Remove a file."""
+        path = self._folder / name
+        with _os_errors(path, "delete"):
+            path.unlink()
+
+    def sync_folder(self) -> None:
+        """Return once all creates, renames and deletes are on the disk."""
+        with _os_errors(self._folder, "sync"):
+            descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def free_bytes(self) -> int:
+        """How much the disk still takes."""
+        with _os_errors(self._folder, "look at"):
+            status = os.statvfs(self._folder)
+            return status.f_bavail * status.f_frsize
+
+
+@final
+class FolderLock:
+    """Keeps other processes out of a data folder for as long as this one holds it, or lives."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, folder: Path) -> None:
+        """Take the lock. The DiskError names the process that has it."""
+        path = folder / LOCK_NAME
+        with _os_errors(path, "lock"):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.read(descriptor, 32).decode(errors="replace").strip()
+                os.close(descriptor)
+                raise DiskError(
+                    f"the data folder {folder} is in use by process {holder or 'unknown'}"
+                ) from None
+            except OSError:
+                os.close(descriptor)
+                raise
+            self._descriptor = descriptor
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+
+    def release(self) -> None:
+        """Let others in."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
+
+@final
+class JournalWriter:
+    """Writes batches in a worker thread, one thread hop each."""
+
+    __slots__ = ("_write",)
+
+    def __init__(self, files: JournalFiles) -> None:
+        self._write = aiofiles.os.wrap(files.write)
+
+    async def write(self, batch: Batch) -> None:
+        """Return once the batch is written, and durable if it says so; DiskError if it is not.
+
+        A cancelled caller still waits for it, since a thread cannot be taken back.
+        """
+        with anyio.CancelScope(shield=True):
+            await self._write(batch)
+
+
+@final
+class DataFolder:
+    """An open data folder: what it held, the journal that goes on, and its writer."""
+
+    __slots__ = ("_disk", "_files", "_free_bytes", "_lock", "journal", "recovered", "writer")
+
+    def __init__(
+        self,
+        lock: FolderLock,
+        disk: Disk,
+        files: JournalFiles,
+        recovered: Recovered,
+        journal: Journal,
+    ) -> None:
+        self.recovered = recovered
+        self.journal = journal
+        self.writer = JournalWriter(files)
+        self._lock = lock
+        self._disk = disk
+        self._files = files
+        self._free_bytes = aiofiles.os.wrap(disk.free_bytes)
+
+    async def free_bytes(self) -> int:
+        """How much the disk still takes, for the disk alarm."""
+        free: int = await self._free_bytes()
+        return free
+
+    def close(self) -> None:
+        """Give everything back. No write may be under way; what still waits is not written."""
+        self._files.close()
+        self._lock.release()
+
+
+def open_data_folder(path: Path, file_bytes_max: int = JOURNAL_FILE_BYTES) -> DataFolder:
+    """Lock the folder, which is made if it is missing, and recover what it holds.
+
+    DiskError if another process has it, it cannot be written, its format is newer than ours, or
+    what it holds is damaged so that a start would make it worse.
+    """
+    with _os_errors(path, "create"):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = FolderLock(path)
+    try:
+        disk = RealDisk(path)
+        recovered, journal, files = open_folder(disk, os.urandom(SEED_BYTES), file_bytes_max)
+    except DiskError:
+        lock.release()
+        raise
+    return DataFolder(lock, disk, files, recovered, journal)

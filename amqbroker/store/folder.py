@@ -1,0 +1,151 @@
+"""In which order the data folder is read, cut and written, so that a crash between any two steps
+loses nothing that was promised.
+
+A start reads everything, cuts the torn tail, begins a new journal file, and then removes files that
+hold nothing. So no process appends to a file of another one, and the marker of a clean stop counts
+once: a file follows it. A batch is written and synced before anybody hears of it; a
+file's name is synced with its first batch; a snapshot replaces the one before under a synced
+rename, and only then do the files go that it covers.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from amqbroker.errors import DiskError
+from amqbroker.store.disk import Disk, DiskFile
+from amqbroker.store.journal import JOURNAL_FILE_BYTES, Batch, Journal
+from amqbroker.store.records import (
+    FILE_HEADER_BYTES,
+    JOURNAL_MAGIC,
+    SNAPSHOT_NAME,
+    SNAPSHOT_NEW_NAME,
+    file_header,
+    journal_name,
+    journal_number,
+)
+from amqbroker.store.recovery import Recovered, Recovery
+
+DAMAGED_SUFFIX: Final = ".damaged"
+
+
+@final
+class JournalFiles:
+    """The journal's files on a disk: what is open, and whether it may still be written to."""
+
+    __slots__ = ("_disk", "_failure", "_file", "_number")
+
+    def __init__(self, disk: Disk, file: DiskFile, number: int) -> None:
+        self._disk = disk
+        self._file = file
+        self._number = number
+        self._failure = ""
+
+    def write(self, batch: Batch) -> None:
+        """Write a batch, durably if it says so. A DiskError is for good: raised ever after."""
+        if self._failure:
+            raise DiskError(self._failure)
+        try:
+            self._write(batch)
+        except DiskError as error:
+            self._failure = f"the journal failed before: {error}"
+            raise
+
+    def close(self) -> None:
+        """Give the open file back."""
+        self._file.close()
+
+    def _write(self, batch: Batch) -> None:
+        disk = self._disk
+        if batch.starts_file:
+            # Batches without a sync may still be on their way, and a torn end is only expected in
+            # the last file.
+            self._file.sync()
+            self._file.close()
+            self._number = batch.file_number
+            self._file = disk.create(journal_name(self._number))
+        assert batch.file_number == self._number, (batch.file_number, self._number)
+        self._file.write(batch.chunks)
+        if batch.sync:
+            self._file.sync()
+        if batch.starts_file:
+            disk.sync_folder()
+        if batch.snapshot is not None:
+            _write_snapshot(disk, batch.snapshot)
+        for number in batch.deletable:
+            disk.delete(journal_name(number))
+
+
+def _write_snapshot(disk: Disk, snapshot: bytes) -> None:
+    file = disk.create(SNAPSHOT_NEW_NAME)
+    try:
+        file.write([snapshot])
+        file.sync()
+    finally:
+        file.close()
+    disk.rename(SNAPSHOT_NEW_NAME, SNAPSHOT_NAME)
+    disk.sync_folder()
+
+
+def read_folder(disk: Disk) -> Recovered:
+    """What the folder holds; nothing is changed. Raises DiskError if a start must not go on."""
+    names = disk.list_names()
+    recovery = Recovery()
+    if SNAPSHOT_NAME in names:
+        recovery.add_snapshot(disk.read(SNAPSHOT_NAME))
+    numbers = _journal_numbers(names)
+    for number in numbers:
+        recovery.add_file(number, disk.read(journal_name(number)), number == numbers[-1])
+    return recovery.finish()
+
+
+def open_folder(
+    disk: Disk, seed: bytes, file_bytes_max: int = JOURNAL_FILE_BYTES
+) -> tuple[Recovered, Journal, JournalFiles]:
+    """Recover, and make the folder ready for the first batch. `seed` is random."""
+    names = disk.list_names()
+    recovered = read_folder(disk)
+    number = max(_journal_numbers(names), default=0) + 1
+    if SNAPSHOT_NEW_NAME in names:
+        disk.delete(SNAPSHOT_NEW_NAME)
+    _cut_torn_tail(disk, recovered)
+    file = disk.create(journal_name(number))
+    try:
+        file.write([file_header(JOURNAL_MAGIC, number, seed)])
+        file.sync()
+        disk.sync_folder()
+        _remove_empty(disk, recovered)
+    except DiskError:
+        file.close()
+        raise
+    journal = Journal(recovered, number, seed, file_bytes_max)
+    return recovered, journal, JournalFiles(disk, file, number)
+
+
+def _cut_torn_tail(disk: Disk, recovered: Recovered) -> None:
+    """The last file ends with its last sound block; it is the only one that a crash may tear."""
+    torn = recovered.torn_tail
+    if torn is None:
+        return
+    if torn.offset == 0 and recovered.files[-1].size > FILE_HEADER_BYTES:
+        # A crash tears the header of a file only together with its first batch. Where more than
+        # that might be lost, a person can still look at it.
+        disk.rename(torn.file, torn.file + DAMAGED_SUFFIX)
+        disk.sync_folder()
+    else:
+        disk.truncate(torn.file, torn.offset)
+
+
+def _remove_empty(disk: Disk, recovered: Recovered) -> None:
+    """Remove files of starts that wrote nothing. What is only unreadable stays, and is reported."""
+    names = disk.list_names()
+    torn = recovered.torn_tail
+    for file in recovered.files:
+        name = journal_name(file.number)
+        is_cut = torn is not None and torn.file == name
+        if file.blocks == 0 and name in names and (is_cut or file.size <= FILE_HEADER_BYTES):
+            disk.delete(name)
+
+
+def _journal_numbers(names: list[str]) -> list[int]:
+    return sorted(number for number in map(journal_number, names) if number is not None)

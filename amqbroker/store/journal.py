@@ -1,0 +1,571 @@
+"""The node's write-ahead log: what must be durable gathers here and leaves in batches.
+
+Queues append entries and settle them, the vhosts put definitions; nothing is encoded until
+`take_batch`. While the edge writes one batch the next one gathers, so that however many queues and
+connections there are, one sync serves all that came meanwhile. Each append answers with the
+position of its batch; it is durable as soon as `synced_position` has reached it.
+
+States of an entry here:
+
+    VOLATILE --append--> PENDING --take_batch--> WRITTEN --settle--> SETTLED, written as a range
+                            |
+                            +------settle------> SETTLED, never written at all
+
+Invariants:
+- One batch at a time is with the edge: after `take_batch` gave one, `synced` or `failed` comes
+  before the next.
+- Once `failed`, nothing is written, synced or confirmed again: the disk may have dropped what it
+  was given.
+- Journal files go oldest first, and only when no entry in them lives, since later files hold the
+  settled ranges of earlier ones. Before a file goes, a snapshot has the definitions that it held.
+- A queue id and an index are never given twice.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from mypy_extensions import i64
+
+from amqbroker.message import PENDING, SETTLED, WRITTEN, Entry
+from amqbroker.store.records import (
+    FILE_HEADER_BYTES,
+    JOURNAL_MAGIC,
+    REDELIVERED_RANGES,
+    SETTLED_RANGES,
+    SNAPSHOT_MAGIC,
+    BlockWriter,
+    file_header,
+    header_crc,
+)
+from amqbroker.store.recovery import Recovered
+
+# A file is small enough to be read at once, and large enough that most messages die before their
+# file is full.
+JOURNAL_FILE_BYTES: Final = 64 * 1024 * 1024
+# Settled ranges are not waited for: a write this late loses no promise, and spares a write for each
+# ack.
+SETTLE_DELAY_S: Final = 0.05
+# So many ranges are written at once, whatever the time. A range costs about 100 bytes of memory.
+WAITING_RANGES_MAX: Final = 10_000
+# What an entry costs in the queue to the disk besides its bytes.
+ENTRY_OVERHEAD_BYTES: Final = 64
+
+NONE: Final = -2  # no index, no file; its successor is none either
+
+
+@final
+class Batch:
+    """What the edge writes at once, in this order.
+
+    With `starts_file` a new file `file_number` begins with these chunks, else they go to its end.
+    `sync` says that someone waits for it. Then the `snapshot`, if there is one, replaces the
+    definitions file, and at last the `deletable` journal files go.
+    """
+
+    __slots__ = (
+        "chunks",
+        "deletable",
+        "file_number",
+        "position",
+        "snapshot",
+        "starts_file",
+        "sync",
+    )
+
+    def __init__(
+        self,
+        position: i64,
+        file_number: i64,
+        chunks: list[bytes],
+        sync: bool,
+        starts_file: bool,
+        snapshot: bytes | None,
+        deletable: list[int],
+    ) -> None:
+        self.position: i64 = position
+        self.file_number: i64 = file_number
+        self.chunks = chunks
+        self.sync = sync
+        self.starts_file = starts_file
+        self.snapshot = snapshot
+        self.deletable = deletable
+
+
+@final
+class _File:
+    """A journal file on disk, and how many entries in it live."""
+
+    __slots__ = ("live", "number")
+
+    def __init__(self, number: i64) -> None:
+        self.number: i64 = number
+        self.live: i64 = 0
+
+
+class Journal:
+    """The one journal of a node. Without arguments: a new one in an empty folder."""
+
+    __slots__ = (
+        "_appended",
+        "_covered",
+        "_defined",
+        "_definitions",
+        "_dirty",
+        "_file",
+        "_file_bytes",
+        "_file_bytes_max",
+        "_file_crc",
+        "_files",
+        "_files_by_number",
+        "_in_flight",
+        "_in_flight_bytes",
+        "_logs",
+        "_queue_states",
+        "_ranges",
+        "_redelivered",
+        "_seed",
+        "_settle_deadline",
+        "_settle_delay_s",
+        "_settles_are_due",
+        "_stops",
+        "_writer",
+        "broken",
+        "failure",
+        "next_queue_id",
+        "pending_bytes",
+        "position",
+        "synced_position",
+    )
+
+    def __init__(
+        self,
+        recovered: Recovered | None = None,
+        file_number: i64 = 1,
+        seed: bytes = bytes(8),
+        file_bytes_max: i64 = JOURNAL_FILE_BYTES,
+        settle_delay_s: float = SETTLE_DELAY_S,
+    ) -> None:
+        """Continue from `recovered`; file `file_number` holds a header with `seed` only."""
+        if recovered is None:
+            recovered = Recovered()
+        self.position: i64 = 1
+        self.synced_position: i64 = 0
+        self.pending_bytes: i64 = 0
+        self.broken = False
+        self.failure = ""
+        self.next_queue_id: i64 = recovered.next_queue_id
+        self._seed = seed
+        self._file_bytes_max: i64 = file_bytes_max
+        self._settle_delay_s = settle_delay_s
+        # What waits for the next batch.
+        self._appended: list[Entry] = []
+        self._defined: list[tuple[bytes, bytes | None]] = []
+        self._dirty: list[QueueLog] = []
+        self._ranges: i64 = 0  # settled ranges of all logs
+        self._settle_deadline = -1.0  # -1: not known, `due` has not been asked since
+        self._settles_are_due = False
+        self._stops = False
+        self._redelivered: list[Entry] = []
+        # The batch that is with the edge; 0 for none.
+        self._in_flight: i64 = 0
+        self._in_flight_bytes: i64 = 0
+        # What the files hold.
+        self._definitions: dict[bytes, bytes] = dict(recovered.definitions)
+        self._logs: dict[int, QueueLog] = {}
+        self._queue_states: dict[int, tuple[int, dict[int, int]]] = {}
+        self._writer = BlockWriter(recovered.sequence)
+        self._files: list[_File] = []
+        self._files_by_number: dict[int, _File] = {}
+        self._covered: i64 = file_number  # the snapshot on disk covers the files before this one
+        self._recover(recovered)
+        self._file = self._add_file(file_number)
+        self._file_bytes: i64 = FILE_HEADER_BYTES
+        self._file_crc = header_crc(file_header(JOURNAL_MAGIC, file_number, seed))
+
+    def open_queue(self, queue_id: i64) -> QueueLog:
+        """The log of a durable queue, new or recovered."""
+        assert queue_id not in self._logs, f"queue {queue_id} is open"
+        next_index, live = self._queue_states.pop(queue_id, (0, {}))
+        log = QueueLog(self, queue_id, next_index, live)
+        self._logs[queue_id] = log
+        if queue_id >= self.next_queue_id:
+            self.next_queue_id = queue_id + 1
+        return log
+
+    def drop_unclaimed(self) -> int:
+        """After a start, all queues are open: forget what no queue claims, and say how much."""
+        dropped = 0
+        for _, live in self._queue_states.values():
+            for number, count in live.items():
+                self._files_by_number[number].live -= count
+                dropped += count
+        self._queue_states = {}
+        return dropped
+
+    def define(self, key: bytes, value: bytes) -> i64:
+        """Make or replace a definition; the position to wait for."""
+        return self._define(key, value)
+
+    def undefine(self, key: bytes) -> i64:
+        """Take a definition back; the position to wait for."""
+        return self._define(key, None)
+
+    def stop(self, redelivered: list[Entry]) -> i64:
+        """The next batch is the last one, and makes this a clean stop; the position to wait for.
+
+        `redelivered` are the entries in the journal whose flag is set: after the next start it is
+        set on them only.
+        """
+        self._stops = True
+        self._redelivered = redelivered
+        return self.position
+
+    def due(self, now: float) -> bool:
+        """Should `take_batch` be called now? Not while the batch before is with the edge."""
+        if self.broken:
+            return False
+        if self._ranges and not self._settles_are_due:
+            if self._settle_deadline < 0:
+                self._settle_deadline = now + self._settle_delay_s
+            self._settles_are_due = (
+                now >= self._settle_deadline or self._ranges >= WAITING_RANGES_MAX
+            )
+        if self._in_flight:
+            return False
+        return bool(self._appended or self._defined) or self._settles_are_due or self._stops
+
+    def deadline(self) -> float | None:
+        """When `due` turns true by time alone, as far as the last `due` could know."""
+        if self.broken or self._in_flight or not self._ranges or self._settle_deadline < 0:
+            return None
+        return self._settle_deadline
+
+    def take_batch(self) -> Batch | None:
+        """All that waits, encoded; None if nothing is left to write: then it all counts as synced.
+
+        Settled ranges go along with what is written anyway; alone they go when they are due, or
+        nothing else waited.
+        """
+        assert self._in_flight == 0, f"batch {self._in_flight} is being written"
+        if self.broken:
+            return None
+        starts_file = self._file_bytes >= self._file_bytes_max
+        number = self._file.number
+        header = b""
+        crc = self._file_crc
+        if starts_file:
+            number += 1
+            header = file_header(JOURNAL_MAGIC, number, self._seed)
+            crc = header_crc(header)
+        writer = self._writer
+        writer.begin(crc)
+        waited = bool(self._appended or self._defined)
+        self._encode_definitions()
+        self._encode_appended(number)
+        sync = not writer.is_empty() or self._stops
+        if sync or not waited or self._settles_are_due:
+            self._encode_settled()
+        if self._stops:
+            self._encode_stop()
+        if writer.is_empty():
+            if waited:
+                self.synced_position = self.position
+                self.position += 1
+                self.pending_bytes = 0
+            return None
+        chunks = writer.take()
+        if starts_file:
+            chunks.insert(0, header)
+            self._file = self._add_file(number)
+            self._file_crc = crc
+            self._file_bytes = FILE_HEADER_BYTES
+        self._file_bytes += writer.chunk_bytes
+        self._count_appended()
+        deletable = self._take_deletable()
+        snapshot: bytes | None = None
+        if deletable and deletable[-1] >= self._covered:
+            snapshot = self._encode_snapshot()
+            self._covered = number
+        # A snapshot says which blocks it covers: those must be on disk before it is.
+        sync = sync or starts_file or snapshot is not None
+        batch = Batch(self.position, number, chunks, sync, starts_file, snapshot, deletable)
+        self._in_flight = self.position
+        self._in_flight_bytes = self.pending_bytes
+        self.position += 1
+        return batch
+
+    def synced(self, position: i64) -> None:
+        """The edge wrote the batch, and synced it if it was told to."""
+        assert position == self._in_flight, f"batch {position} synced, {self._in_flight} taken"
+        self.synced_position = position
+        self.pending_bytes -= self._in_flight_bytes
+        self._in_flight = 0
+
+    def failed(self, reason: str) -> None:
+        """The edge could not write or sync the batch: the journal is broken for good."""
+        self.broken = True
+        self.failure = reason
+        self._in_flight = 0
+        self.pending_bytes = 0
+        self._appended = []
+        self._defined = []
+        self._redelivered = []
+
+    def _define(self, key: bytes, value: bytes | None) -> i64:
+        if self.broken:
+            return self.position
+        if value is None:
+            self._definitions.pop(key, None)
+        else:
+            self._definitions[key] = value
+            self.pending_bytes += len(value)
+        self._defined.append((key, value))
+        self.pending_bytes += len(key) + ENTRY_OVERHEAD_BYTES
+        return self.position
+
+    def _recover(self, recovered: Recovered) -> None:
+        for found in recovered.files:
+            if found.blocks:
+                self._add_file(found.number)
+                if found.last_sequence > recovered.snapshot_sequence:
+                    self._covered = min(self._covered, found.number)
+        for queue_id, next_index in recovered.next_index.items():
+            live = recovered.live.get(queue_id, {})
+            self._queue_states[queue_id] = (next_index, live)
+            for number, count in live.items():
+                self._files_by_number[number].live += count
+
+    def _add_file(self, number: i64) -> _File:
+        file = _File(number)
+        self._files.append(file)
+        self._files_by_number[number] = file
+        return file
+
+    def _encode_definitions(self) -> None:
+        writer = self._writer
+        for key, value in self._defined:
+            if value is None:
+                writer.undefine(key)
+            else:
+                writer.define(key, value)
+        self._defined = []
+
+    def _encode_appended(self, number: i64) -> None:
+        """Entries of one message that follow each other share its bytes."""
+        writer = self._writer
+        message = None
+        for entry in self._appended:
+            if entry.state != PENDING:
+                continue
+            entry.state = WRITTEN
+            entry.file = number
+            if entry.message is message:
+                writer.same(entry)
+            else:
+                message = entry.message
+                writer.message(entry)
+        self._appended = []
+
+    def _encode_settled(self) -> None:
+        writer = self._writer
+        for log in self._dirty:
+            ranges = log._take_ranges()
+            if ranges:
+                writer.ranges(SETTLED_RANGES, log.queue_id, ranges)
+        self._ranges = 0
+        self._settle_deadline = -1.0
+        self._settles_are_due = False
+
+    def _encode_stop(self) -> None:
+        """Only entries that are on disk or in this batch are named."""
+        indexes: dict[int, list[tuple[int, int]]] = {}
+        for entry in self._redelivered:
+            if entry.state == WRITTEN:
+                indexes.setdefault(entry.queue_id, []).append((entry.index, entry.index))
+        for queue_id, ranges in indexes.items():
+            self._writer.ranges(REDELIVERED_RANGES, queue_id, _merged(ranges))
+        self._writer.stopped()
+        self._stops = False
+        self._redelivered = []
+
+    def _count_appended(self) -> None:
+        for log in self._dirty:
+            self._file.live += log._take_appended(self._file.number)
+            log._is_dirty = False
+        self._dirty = []
+
+    def _take_deletable(self) -> list[int]:
+        deletable: list[int] = []
+        while self._files[0] is not self._file and self._files[0].live == 0:
+            number = self._files.pop(0).number
+            del self._files_by_number[number]
+            deletable.append(number)
+        return deletable
+
+    def _encode_snapshot(self) -> bytes:
+        header = file_header(SNAPSHOT_MAGIC, self._writer.sequence, self._seed)
+        writer = BlockWriter(0)
+        writer.begin(header_crc(header))
+        writer.next_queue(self.next_queue_id)
+        for queue_id, (next_index, _) in self._queue_states.items():
+            writer.next_index(queue_id, next_index)
+        for log in self._logs.values():
+            writer.next_index(log.queue_id, log.next_index)
+        for key, value in self._definitions.items():
+            writer.define(key, value)
+        writer.end()
+        return b"".join([header, *writer.take()])
+
+
+class QueueLog:
+    """What one durable queue writes to the journal."""
+
+    __slots__ = (
+        "_appended",
+        "_file",
+        "_file_settled",
+        "_first",
+        "_is_closed",
+        "_is_dirty",
+        "_journal",
+        "_last",
+        "_live",
+        "_ranges",
+        "next_index",
+        "queue_id",
+    )
+
+    def __init__(
+        self, journal: Journal, queue_id: i64, next_index: i64, live: dict[int, int]
+    ) -> None:
+        self.queue_id: i64 = queue_id
+        self.next_index: i64 = next_index  # what the queue's next entry must at least have
+        self._journal = journal
+        self._live = live  # entries of this queue that live, by journal file
+        self._appended: i64 = 0  # entries that wait for the next batch
+        # Settled indexes that wait for the next batch: `_ranges`, then `_first` to `_last`.
+        self._ranges: list[tuple[int, int]] = []
+        self._first: i64 = NONE
+        self._last: i64 = NONE
+        # Settled entries of journal file `_file` that are not yet taken off its count.
+        self._file: i64 = NONE
+        self._file_settled: i64 = 0
+        self._is_dirty = False
+        self._is_closed = False
+
+    def append(self, entry: Entry) -> i64:
+        """Write this entry with the next batch; the position to wait for."""
+        journal = self._journal
+        if journal.broken:
+            return journal.position
+        assert not self._is_closed, "append to a deleted queue"
+        entry.state = PENDING
+        message = entry.message
+        journal._appended.append(entry)
+        journal.pending_bytes += len(message.header) + len(message.body) + ENTRY_OVERHEAD_BYTES
+        self.next_index = entry.index + 1
+        self._appended += 1
+        if not self._is_dirty:
+            self._make_dirty()
+        return journal.position
+
+    def settle(self, entry: Entry) -> None:
+        """This entry is done with. One that was never appended is no concern of the journal."""
+        state = entry.state
+        if state == WRITTEN:
+            entry.state = SETTLED
+            if entry.index == self._last + 1:
+                self._last += 1
+            else:
+                self._begin_range(entry.index)
+            if entry.file != self._file:
+                self._begin_file(entry.file)
+            self._file_settled += 1
+        elif state == PENDING:
+            entry.state = SETTLED
+            self._appended -= 1
+
+    def settle_all(self, entries: list[Entry]) -> None:
+        """All these entries are done with."""
+        for entry in entries:
+            self.settle(entry)
+
+    def close(self) -> None:
+        """The queue is deleted: none of its entries lives. Later settles of them do nothing."""
+        journal = self._journal
+        self._settle_count()
+        for number, count in self._live.items():
+            journal._files_by_number[number].live -= count
+        self._live = {}
+        self._ranges = []
+        self._first = NONE
+        self._last = NONE
+        self._is_closed = True
+        del journal._logs[self.queue_id]
+
+    def _make_dirty(self) -> None:
+        self._is_dirty = True
+        self._journal._dirty.append(self)
+
+    def _begin_range(self, index: i64) -> None:
+        if self._is_closed or self._journal.broken:
+            return
+        if self._last != NONE:
+            self._ranges.append((self._first, self._last))
+        self._first = index
+        self._last = index
+        self._journal._ranges += 1
+        if not self._is_dirty:
+            self._make_dirty()
+
+    def _begin_file(self, number: i64) -> None:
+        self._settle_count()
+        self._file = number
+
+    def _settle_count(self) -> None:
+        """Take what was settled in `_file` off the counts."""
+        if self._file_settled and not self._is_closed:
+            count = self._file_settled
+            live = self._live[self._file] - count
+            if live:
+                self._live[self._file] = live
+            else:
+                del self._live[self._file]
+            self._journal._files_by_number[self._file].live -= count
+        self._file = NONE
+        self._file_settled = 0
+
+    def _take_ranges(self) -> list[tuple[int, int]]:
+        if self._last == NONE:
+            return []
+        ranges = self._ranges
+        ranges.append((self._first, self._last))
+        self._ranges = []
+        self._first = NONE
+        self._last = NONE
+        self._settle_count()
+        return _merged(ranges) if len(ranges) > 1 else ranges
+
+    def _take_appended(self, number: i64) -> i64:
+        """The entries that waited are in this journal file now; how many live there."""
+        count = self._appended
+        self._appended = 0
+        if count == 0 or self._is_closed:
+            return 0
+        self._live[number] = self._live.get(number, 0) + count
+        return count
+
+
+def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Disjoint ranges in order, those that touch joined."""
+    ranges.sort()
+    merged: list[tuple[int, int]] = []
+    first, last = ranges[0]
+    for next_first, next_last in ranges:
+        if next_first > last + 1:
+            merged.append((first, last))
+            first = next_first
+        last = next_last
+    merged.append((first, last))
+    return merged

@@ -1,0 +1,315 @@
+"""Records: what is written is what is read, and nothing else is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amqbroker.errors import DiskError
+from amqbroker.message import Entry, Message
+from amqbroker.store.records import (
+    BLOCK_BYTES,
+    BLOCK_HEADER_BYTES,
+    DEFINE,
+    FILE_HEADER_BYTES,
+    FORMAT_VERSION,
+    JOURNAL_MAGIC,
+    LARGE_BODY_BYTES,
+    MESSAGE,
+    RANGES_PER_RECORD_MAX,
+    REDELIVERED_RANGES,
+    SAME,
+    SETTLED_RANGES,
+    SNAPSHOT_MAGIC,
+    BlockReader,
+    BlockWriter,
+    RecordError,
+    RecordVisitor,
+    file_header,
+    header_crc,
+    journal_name,
+    journal_number,
+    read_file_header,
+    read_records,
+)
+from tests.store.helpers import SEED, make_message
+
+HEADER = file_header(JOURNAL_MAGIC, 7, SEED)
+
+
+class Collector(RecordVisitor):
+    """Keeps what it is told, a message as its fields."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[object, ...]] = []
+
+    def on_message(self, queue_id: int, index: int, message: Message) -> None:
+        fields = (message.address, message.header, message.body)
+        self.seen.append(("message", queue_id, index, *fields))
+
+    def on_settled(self, queue_id: int, first: int, last: int) -> None:
+        self.seen.append(("settled", queue_id, first, last))
+
+    def on_redelivered(self, queue_id: int, first: int, last: int) -> None:
+        self.seen.append(("redelivered", queue_id, first, last))
+
+    def on_define(self, key: bytes, value: bytes) -> None:
+        self.seen.append(("define", key, value))
+
+    def on_undefine(self, key: bytes) -> None:
+        self.seen.append(("undefine", key))
+
+    def on_stopped(self) -> None:
+        self.seen.append(("stopped",))
+
+    def on_next_index(self, queue_id: int, index: int) -> None:
+        self.seen.append(("next index", queue_id, index))
+
+    def on_next_queue(self, queue_id: int) -> None:
+        self.seen.append(("next queue", queue_id))
+
+    def on_end(self) -> None:
+        self.seen.append(("end",))
+
+
+@dataclass(frozen=True)
+class Publish:
+    """A message in some queues."""
+
+    address: bytes
+    header: bytes
+    body: bytes
+    places: tuple[tuple[int, int], ...]
+
+
+numbers = st.integers(0, 2**63 - 1)
+pairs = st.tuples(numbers, numbers)
+publishes = st.builds(
+    Publish,
+    st.binary(max_size=512),
+    st.binary(max_size=100),
+    st.one_of(st.binary(max_size=100), st.sampled_from([LARGE_BODY_BYTES, BLOCK_BYTES]).map(bytes)),
+    st.lists(pairs, min_size=1, max_size=3).map(tuple),
+)
+records = st.one_of(
+    publishes,
+    st.tuples(st.just("settled"), numbers, st.lists(pairs, min_size=1, max_size=4)),
+    st.tuples(st.just("redelivered"), numbers, st.lists(pairs, min_size=1, max_size=4)),
+    st.tuples(st.just("define"), st.binary(max_size=50), st.binary(max_size=50)),
+    st.tuples(st.just("undefine"), st.binary(max_size=50)),
+    st.tuples(st.just("stopped")),
+    st.tuples(st.just("next index"), numbers, numbers),
+    st.tuples(st.just("next queue"), numbers),
+    st.tuples(st.just("end")),
+)
+
+
+def write(writer: BlockWriter, record: object) -> list[tuple[object, ...]]:
+    """Write a record; what a reader must be told."""
+    match record:
+        case Publish(address, header, body, places):
+            message = Message(1, address, 0, header, body, True)
+            entries = [Entry(message, queue_id, index) for queue_id, index in places]
+            writer.message(entries[0])
+            for entry in entries[1:]:
+                writer.same(entry)
+            return [("message", *place, address, header, body) for place in places]
+        case ("settled", int(queue_id), list(ranges)):
+            writer.ranges(SETTLED_RANGES, queue_id, ranges)
+            return [("settled", queue_id, *part) for part in ranges]
+        case ("redelivered", int(queue_id), list(ranges)):
+            writer.ranges(REDELIVERED_RANGES, queue_id, ranges)
+            return [("redelivered", queue_id, *part) for part in ranges]
+        case ("define", bytes(key), bytes(value)):
+            writer.define(key, value)
+        case ("undefine", bytes(key)):
+            writer.undefine(key)
+        case ("stopped",):
+            writer.stopped()
+        case ("next index", int(queue_id), int(index)):
+            writer.next_index(queue_id, index)
+        case ("next queue", int(queue_id)):
+            writer.next_queue(queue_id)
+        case ("end",):
+            writer.end()
+        case _:
+            raise AssertionError(record)
+    assert isinstance(record, tuple)
+    return [record]
+
+
+def new_writer() -> BlockWriter:
+    writer = BlockWriter(0)
+    writer.begin(header_crc(HEADER))
+    return writer
+
+
+def read(data: bytes) -> tuple[list[tuple[object, ...]], list[int]]:
+    """All records of a sound file, and the sequences of its blocks."""
+    collector = Collector()
+    sequences = []
+    header = read_file_header("file", data, JOURNAL_MAGIC)
+    assert header is not None
+    reader = BlockReader(data, header.crc)
+    while reader.next():
+        sequences.append(reader.sequence)
+        read_records(data, reader.start, reader.end, collector)
+    assert reader.damage == []
+    assert reader.tail == -1
+    return collector.seen, sequences
+
+
+@given(st.lists(st.lists(records, max_size=8), max_size=4))
+def test_what_is_written_is_read(batches: list[list[object]]) -> None:
+    writer = BlockWriter(0)
+    data = HEADER
+    written = []
+    for batch in batches:
+        writer.begin(header_crc(HEADER))
+        for record in batch:
+            written += write(writer, record)
+        assert writer.is_empty() == (not batch)
+        chunks = writer.take()
+        assert writer.chunk_bytes == sum(map(len, chunks))
+        data += b"".join(chunks)
+    seen, sequences = read(data)
+    assert seen == written
+    assert sequences == list(range(1, writer.sequence + 1))
+
+
+def test_a_large_body_is_not_copied() -> None:
+    message = make_message(bytes(LARGE_BODY_BYTES))
+    writer = new_writer()
+    writer.message(Entry(message, 1, 0))
+    assert any(chunk is message.body for chunk in writer.take())
+
+
+def test_many_messages_fill_blocks_of_bounded_size() -> None:
+    writer = new_writer()
+    message = make_message(bytes(1000))
+    for index in range(1000):
+        writer.message(Entry(message, 1, index))
+    chunks = writer.take()
+    assert max(map(len, chunks)) < BLOCK_BYTES + 1100
+    seen, sequences = read(HEADER + b"".join(chunks))
+    assert [place[2] for place in seen] == list(range(1000))
+    assert sequences == [1, 2, 3, 4]
+
+
+def test_a_fanout_stays_in_the_block_of_its_message() -> None:
+    writer = new_writer()
+    message = make_message(bytes(BLOCK_BYTES))
+    writer.message(Entry(message, 1, 0))
+    for queue_id in range(2, 1000):
+        writer.same(Entry(message, queue_id, 0))
+    data = HEADER + b"".join(writer.take())
+    assert len(data) < BLOCK_BYTES + 1000 * 17 + 200
+    seen, sequences = read(data)
+    assert len(seen) == 999
+    assert sequences == [1]
+
+
+def test_many_ranges_take_several_records() -> None:
+    ranges = [(number * 2, number * 2) for number in range(RANGES_PER_RECORD_MAX + 1)]
+    writer = new_writer()
+    writer.ranges(SETTLED_RANGES, 5, ranges)
+    seen, _ = read(HEADER + b"".join(writer.take()))
+    assert seen == [("settled", 5, *part) for part in ranges]
+
+
+def test_the_file_header_has_the_drawn_layout() -> None:
+    assert len(HEADER) == FILE_HEADER_BYTES
+    assert HEADER[:20] == b"AMQBJRNL" + b"\0\0\0\1" + b"\0\0\0\0\0\0\0\7"
+    assert HEADER[20:28] == SEED
+
+
+def test_a_message_record_has_the_drawn_layout() -> None:
+    writer = new_writer()
+    writer.message(Entry(Message(1, b"\0\1k", 0, b"hh", b"bbbb", True), 258, 3))
+    block, record = writer.take()
+    assert len(block) == BLOCK_HEADER_BYTES
+    assert block[:16] == b"blok" + len(record).to_bytes(4, "big") + b"\0\0\0\0\0\0\0\1"
+    expected = b"\x01" + b"\0\0\0\0\0\0\1\2" + b"\0\0\0\0\0\0\0\3"
+    assert record == expected + b"\0\3" + b"\0\0\0\2" + b"\0\0\0\4" + b"\0\1k" + b"hh" + b"bbbb"
+
+
+@pytest.mark.parametrize("position", range(FILE_HEADER_BYTES))
+def test_a_damaged_header_is_no_header(position: int) -> None:
+    data = bytearray(HEADER)
+    data[position] ^= 1
+    assert read_file_header("file", bytes(data), JOURNAL_MAGIC) is None
+
+
+def test_a_short_or_strange_header_is_no_header() -> None:
+    assert read_file_header("file", HEADER[:-1], JOURNAL_MAGIC) is None
+    assert read_file_header("file", HEADER, SNAPSHOT_MAGIC) is None
+
+
+def newer_header() -> bytes:
+    data = HEADER[:8] + (FORMAT_VERSION + 1).to_bytes(4, "big") + HEADER[12:28]
+    return data + header_crc(data + bytes(4)).to_bytes(4, "big")
+
+
+def test_a_newer_version_is_refused_with_both_numbers() -> None:
+    text = "file has format version 2, this program reads versions up to 1"
+    with pytest.raises(DiskError, match=text):
+        read_file_header("file", newer_header(), JOURNAL_MAGIC)
+
+
+@pytest.mark.parametrize(
+    ("record", "what"),
+    [
+        (b"\x63", "a record of unknown kind 99"),
+        (b"\x00", "a record of unknown kind 0"),
+        (bytes([MESSAGE]) + bytes(25), "a record of 27 bytes where 26 are left"),
+        (bytes([MESSAGE]) + bytes(24) + b"\0\5", "a record of 32 bytes where 27 are left"),
+        (bytes([MESSAGE]) + bytes(22) + b"\x80\0\0\0", "a record of -[0-9]+ bytes where 27"),
+        (bytes([SAME]) + bytes(16), "a SAME record without a message before it"),
+        (bytes([SAME]) + bytes(15), "a record of 17 bytes where 16 are left"),
+        (bytes([SETTLED_RANGES]) + bytes(11) + b"\1", "a record of 29 bytes where 13 are left"),
+        (bytes([DEFINE]) + b"\0\0\0\1\0\0\0\1k", "a record of 11 bytes where 10 are left"),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_named(record: bytes, what: str) -> None:
+    data = b"\x07" + record  # STOPPED, then the record
+    with pytest.raises(RecordError, match=what) as raised:
+        read_records(data, 0, len(data), Collector())
+    assert raised.value.offset == 1
+
+
+def test_a_client_cannot_plant_blocks() -> None:
+    # The body is a block as another file of ours might hold it: it has another seed.
+    planted = BlockWriter(100)
+    planted.begin(header_crc(file_header(JOURNAL_MAGIC, 7, bytes(8))))
+    planted.define(b"user", b"evil")
+    writer = new_writer()
+    writer.message(Entry(make_message(b"".join(planted.take())), 1, 0))
+    data = bytearray(HEADER + b"".join(writer.take()))
+    data[FILE_HEADER_BYTES] ^= 1
+    reader = BlockReader(bytes(data), header_crc(HEADER))
+    assert not reader.next()
+    assert reader.tail == FILE_HEADER_BYTES
+
+
+def test_an_older_block_is_not_taken_for_the_next_one() -> None:
+    writer = new_writer()
+    writer.define(b"key", b"old")
+    old = b"".join(writer.take())
+    writer.begin(header_crc(HEADER))
+    writer.define(b"key", b"new")
+    reader = BlockReader(HEADER + old + b"".join(writer.take()) + old, header_crc(HEADER))
+    assert reader.next()
+    assert reader.next()
+    assert not reader.next()
+    assert reader.tail == FILE_HEADER_BYTES + 2 * len(old)
+
+
+def test_journal_names() -> None:
+    assert journal_name(7) == "journal-000000000007"
+    assert journal_number(journal_name(7)) == 7
+    assert journal_number(journal_name(10**12)) == 10**12
+    for name in ("journal-", "journal-7", "journal-00000000000x", "definitions", "lock"):
+        assert journal_number(name) is None
