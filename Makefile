@@ -12,7 +12,7 @@ ARGS ?=
 # installed in .venv-run.
 DEV := .venv
 RUN := .venv-run
-PIP := python -m pip --disable-pip-version-check -q
+PIP := python -m pip --disable-pip-version-check -q -q
 SOURCES := setup.py pyproject.toml $(shell find amqbroker -name '*.py')
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo 'make clean    remove what the others made'
 
 run: $(RUN)/.ready
+	@$(RUN)/bin/amqbroker --version
 	$(RUN)/bin/amqbroker $(ARGS)
 
 test: $(DEV)/.ready

@@ -50,6 +50,15 @@ class _ServeByDefault(click.Group):
         return super().parse_args(ctx, args)
 
 
+def _show_version(context: click.Context, _option: click.Parameter, asked: bool) -> None:
+    if asked:
+        from amqbroker import errors
+
+        build = "interpreted" if errors.__file__.endswith(".py") else "compiled"
+        click.echo(f"amqbroker {__version__} ({build})")
+        context.exit()
+
+
 def _check_bind(
     _context: click.Context, _option: click.Parameter, addresses: tuple[str, ...]
 ) -> tuple[str, ...]:
@@ -67,7 +76,14 @@ def _check_bind(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=_EXAMPLES,
 )
-@click.version_option(__version__, message="amqbroker %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version, and whether it is compiled.",
+)
 def main() -> None:
     """An AMQP 0-9-1 message broker for RabbitMQ's clients.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from amqbroker import __version__, cli
+from amqbroker import __version__, cli, errors
 from amqbroker.config import Config, Listener, environment_variables
 from amqbroker.server import startup
 
@@ -171,5 +171,6 @@ def test_the_module_is_the_command_and_help_does_not_import_the_broker() -> None
     assert "Examples:\n" in done.stdout
 
 
-def test_the_version_is_told() -> None:
-    assert invoke("--version").output == f"amqbroker {__version__}\n"
+def test_the_version_and_the_build_are_told() -> None:
+    build = "interpreted" if errors.__file__.endswith(".py") else "compiled"
+    assert invoke("--version").output == f"amqbroker {__version__} ({build})\n"
