@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Final, final
 
 from pamqp.base import Frame
-from pamqp.common import FieldTable, FieldValue
+from pamqp.common import FieldTable
 
 from amqbroker.errors import (
     ACCESS_REFUSED,
@@ -319,11 +319,9 @@ def blame(error: ConnectionException, frame: Frame) -> ConnectionException:
     return error
 
 
-def octets_of(value: FieldValue) -> bytes:
-    """A long string's octets, whether it was text or not."""
-    if isinstance(value, str):
-        return value.encode()
-    return value if isinstance(value, bytes) else b""
+def octets_of(long_string: str | None) -> bytes:
+    """The octets of a method's long string, whether they were text or not."""
+    return (long_string or "").encode(errors="surrogateescape")
 
 
 def text_of(table: FieldTable, key: str) -> str:

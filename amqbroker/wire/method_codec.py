@@ -7,7 +7,8 @@ refuses names that RabbitMQ takes.
 
 Invariants: a payload is read to its last octet or refused; a peer's bytes raise nothing but
 `ConnectionException`. A delivery tag is read as signed, as the broker counts in 64-bit signed
-numbers: no tag that it gave is negative.
+numbers: no tag that it gave is negative. A long string that is not UTF-8 (a password may be so) is
+text with surrogate escapes, since pamqp's classes promise text.
 
 Source: AMQP 0-9-1 section 4.2.5; RabbitMQ's `rabbit_framing_amqp_0_9_1`.
 """
@@ -28,7 +29,6 @@ from amqbroker.wire.tables import (
     decode_checked_table,
     encode_table,
     table_end,
-    text_or_bytes,
 )
 
 # How an argument is packed.
@@ -143,7 +143,7 @@ class _Arguments:
             setattr(frame, name, decode_checked_table(self.data, start))
         elif kind == LONG_STRING:
             size = self.number(4)
-            setattr(frame, name, text_or_bytes(self.take(size)))
+            setattr(frame, name, self.take(size).decode(errors="surrogateescape"))
         else:
             setattr(frame, name, int(self.number(kind)))
 
@@ -212,7 +212,7 @@ def _write_argument(out: BytesWriter, kind: int, value: object) -> None:
         out.append(len(name))
         out.write(name)
     elif kind == LONG_STRING:
-        text = value if isinstance(value, bytes) else cast("str", value).encode()
+        text = cast("str", value).encode(errors="surrogateescape")
         out.write(len(text).to_bytes(4, "big"))
         out.write(text)
     elif kind == TABLE:

@@ -168,6 +168,8 @@ class Parser:
                 )
             if self.error is not None:
                 self._frame_after_error(data, position, end)
+                if self.lost:
+                    return
             else:
                 try:
                     self._frame(data, position, end)

@@ -121,6 +121,13 @@ def test_configured_server_properties_override_and_stay_sorted() -> None:
     assert properties["aaa"] == "b"
 
 
+def test_a_response_that_is_not_text_comes_as_it_was() -> None:
+    start_ok = methods.ConnectionStartOk(response="\x00u\x00\udcff\u00e9")
+    read = methods.decode_method(methods.encode_method(0, start_ok)[7:-1])
+    assert isinstance(read, methods.ConnectionStartOk)
+    assert Introduction(read).response == b"\x00u\x00\xff\xc3\xa9"
+
+
 def test_a_client_introduces_itself() -> None:
     found = introduction(
         {
