@@ -1,0 +1,179 @@
+"""The data folder: what a start cuts, keeps and removes, and what a batch does to the disk."""
+
+from __future__ import annotations
+
+import pytest
+
+from amqbroker.errors import DiskError
+from amqbroker.store.records import (
+    FILE_HEADER_BYTES,
+    SNAPSHOT_NAME,
+    SNAPSHOT_NEW_NAME,
+    journal_name,
+)
+from tests.store.fake_disk import FakeDisk
+from tests.store.helpers import Store, bodies, make_message, take
+
+
+def filled() -> FakeDisk:
+    """A folder with two messages in file 1."""
+    disk = FakeDisk()
+    store = Store(disk)
+    store.publish(b"a", 1)
+    store.commit()
+    store.publish(b"b", 1)
+    store.commit()
+    return disk
+
+
+def test_a_start_begins_a_file_of_its_own() -> None:
+    disk = filled()
+    store = Store(disk)
+    assert disk.names() == [journal_name(1), journal_name(2)]
+    assert len(disk.content(journal_name(2))) == FILE_HEADER_BYTES
+    store.publish(b"c", 1)
+    store.commit()
+    disk.crash()
+    assert bodies(Store(disk).recovered) == {1: [b"a", b"b", b"c"]}
+
+
+def test_starts_that_wrote_nothing_leave_nothing() -> None:
+    disk = filled()
+    for number in (2, 3, 4):
+        Store(disk)
+        assert disk.names() == [journal_name(1), journal_name(number)]
+
+
+def test_a_torn_tail_is_cut_once_and_then_forgotten() -> None:
+    disk = filled()
+    data = disk.content(journal_name(1))
+    disk.put(journal_name(1), data[:-1])
+    store = Store(disk)
+    torn = store.recovered.torn_tail
+    assert torn is not None
+    assert disk.content(journal_name(1)) == data[: torn.offset]
+    assert bodies(store.recovered) == {1: [b"a"]}
+    again = Store(disk)
+    assert again.recovered.torn_tail is None
+    assert again.recovered.problems == []
+    assert bodies(again.recovered) == {1: [b"a"]}
+
+
+@pytest.mark.parametrize(
+    "size", [0, 1, FILE_HEADER_BYTES - 1, FILE_HEADER_BYTES, FILE_HEADER_BYTES + 5]
+)
+def test_a_file_that_was_torn_at_its_start_goes(size: int) -> None:
+    disk = filled()
+    store = Store(disk)
+    store.publish(b"c", 1)
+    store.commit()
+    disk.put(journal_name(2), disk.content(journal_name(2))[:size])
+    store = Store(disk)
+    assert disk.names() == [journal_name(1), journal_name(3)]
+    assert store.recovered.problems == []
+    assert bodies(store.recovered) == {1: [b"a", b"b"]}
+
+
+def test_a_last_file_that_is_unreadable_from_its_first_byte_is_kept_aside() -> None:
+    disk = filled()
+    data = b"?" * 100
+    disk.put(journal_name(2), data)
+    store = Store(disk)
+    assert store.recovered.torn_tail is not None
+    assert disk.names() == [journal_name(1), journal_name(2) + ".damaged", journal_name(3)]
+    assert disk.content(journal_name(2) + ".damaged") == data
+
+
+def test_a_damaged_file_in_the_middle_stays_and_is_reported_each_time() -> None:
+    disk = filled()
+    disk.put(journal_name(2), b"?" * 100)
+    disk.put(journal_name(3), b"")
+    for _ in range(2):
+        store = Store(disk)
+        assert [problem.file for problem in store.recovered.problems] == [journal_name(2)]
+        assert journal_name(2) in disk.names()
+
+
+def test_half_a_snapshot_is_removed() -> None:
+    disk = filled()
+    disk.put(SNAPSHOT_NEW_NAME, b"half")
+    Store(disk)
+    assert SNAPSHOT_NEW_NAME not in disk.names()
+
+
+def test_other_files_in_the_folder_are_left_alone() -> None:
+    disk = filled()
+    disk.put("notes.txt", b"mine")
+    Store(disk)
+    assert disk.content("notes.txt") == b"mine"
+
+
+def test_a_start_that_cannot_write_says_so() -> None:
+    disk = FakeDisk(capacity_bytes=10)
+    with pytest.raises(DiskError, match=f"cannot write to {journal_name(1)}: No space left"):
+        Store(disk)
+
+
+def test_a_new_file_and_a_snapshot_replace_old_files() -> None:
+    disk = FakeDisk()
+    store = Store(disk, file_bytes_max=100)
+    store.journal.define(b"a", b"1")
+    passing = store.publish(bytes(100), 1)
+    store.commit()
+    store.settle(*passing)
+    store.publish(b"stays", 1)
+    store.commit()
+    assert disk.names() == [SNAPSHOT_NAME, journal_name(2)]
+    disk.crash(kept_changes=9)
+    recovered = Store(disk).recovered
+    assert recovered.definitions == {b"a": b"1"}
+    assert bodies(recovered) == {1: [b"stays"]}
+
+
+def test_settled_ranges_that_waited_are_synced_before_the_next_file() -> None:
+    disk = FakeDisk()
+    store = Store(disk, file_bytes_max=200)
+    entries = store.publish(bytes(50), 1) + store.publish(b"stays", 1)
+    store.commit()
+    store.settle(entries[0])
+    batch = store.commit()
+    assert batch is not None
+    assert not batch.sync
+    store.publish(b"next file", 1)
+    batch = store.commit()
+    assert batch is not None
+    assert batch.starts_file
+    disk.crash()
+    recovered = Store(disk).recovered
+    assert bodies(recovered) == {1: [b"stays", b"next file"]}
+    assert recovered.problems == []
+
+
+def test_a_failed_write_is_not_tried_again() -> None:
+    disk = FakeDisk()
+    store = Store(disk)
+    store.publish(b"a", 1)
+    batch = take(store.journal)
+    disk.capacity_bytes = disk.capacity_bytes - disk.free_bytes() + 30
+    with pytest.raises(DiskError, match="No space left on device"):
+        store.files.write(batch)
+    disk.capacity_bytes = 1 << 40
+    with pytest.raises(DiskError, match="the journal failed before: cannot write to journal-"):
+        store.files.write(batch)
+    disk.crash(kept_bytes=1000)
+    recovered = Store(disk).recovered
+    assert bodies(recovered) == {}
+    assert recovered.torn_tail is not None
+
+
+def test_messages_of_any_size_survive() -> None:
+    disk = FakeDisk()
+    store = Store(disk)
+    sizes = [0, 1, 1000, 65535, 65536, 65537, 262144, 1000000]
+    for size in sizes:
+        store.publish(b"%d" % (size % 10) * size, 1, 2)
+    store.commit()
+    disk.crash()
+    recovered = Store(disk).recovered
+    expected = [make_message(b"%d" % (size % 10) * size).body for size in sizes]
+    assert bodies(recovered) == {1: expected, 2: expected}
