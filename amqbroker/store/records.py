@@ -460,7 +460,7 @@ def guess_header_crc(data: bytes, magic: bytes, number: int) -> int | None:
     """
     if len(data) < FILE_HEADER_BYTES + BLOCK_HEADER_BYTES:
         return None
-    stored = read_i32_be(data, FILE_HEADER_BYTES - 4)
+    stored: i64 = i64(read_i32_be(data, FILE_HEADER_BYTES - 4))
     rebuilt = file_header(magic, number, data[MAGIC_BYTES + 12 : FILE_HEADER_BYTES - 4])
     for crc in (stored & 0xFFFF_FFFF, header_crc(rebuilt)):
         if _block_header_is_sound(data, FILE_HEADER_BYTES, crc):
