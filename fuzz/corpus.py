@@ -130,7 +130,7 @@ TEXT_PROPERTIES: Final[dict[str, tuple[str, ...]]] = {
     "user_id": ("guest",) * 5 + ("other",),
     "reply_to": ("q", "q2", "amq.rabbitmq.reply-to", "amq.rabbitmq.reply-to.1", ""),
 }
-TEXTS: Final = ("", "a", "\u00e9", "n" * 255)
+TEXTS: Final = ("", "a", "a", "\u00e9", "n" * 30)
 # Arguments that are in order.
 QUEUE_ARGUMENTS: Final[dict[str, tuple[FieldValue, ...]]] = {
     "x-message-ttl": (0, 1, 1000),
