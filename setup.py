@@ -1,7 +1,8 @@
 """Builds the wheel: the pure floors are compiled to C by mypyc, everything else stays Python.
 
-Compiled and interpreted are the same source and behave the same; compiled is several times faster. Without a C
-compiler (or if compiling fails) the package is installed interpreted, with a warning.
+Compiled and interpreted are the same source and behave the same; compiled is several times
+faster. Without a C compiler (or if compiling fails) the package is installed interpreted, with a
+warning.
 
     AMQBROKER_PURE=1              do not compile
     AMQBROKER_REQUIRE_COMPILED=1  a build that cannot compile is an error
@@ -52,8 +53,9 @@ def give_up(why: str) -> None:
 
 def can_compile() -> bool:
     """Whether there is a C compiler, with Python's headers."""
-    from setuptools._distutils.ccompiler import new_compiler
-    from setuptools._distutils.sysconfig import customize_compiler, get_python_inc
+    # setuptools' own copy of distutils; Python has had none since 3.12.
+    from distutils.ccompiler import new_compiler
+    from distutils.sysconfig import customize_compiler, get_python_inc
 
     compiler = new_compiler()
     customize_compiler(compiler)
@@ -93,15 +95,17 @@ class BuildExtensions(build_ext):
         try:
             super().run()
         except (CompileError, LinkError, OSError) as error:
-            outputs = self.get_outputs()
+            for module in self.made():
+                module.unlink(missing_ok=True)
             self.extensions.clear()
-            for output in outputs:
-                Path(output).unlink(missing_ok=True)
             give_up(str(error))
-        else:
-            # Newer than their sources even if nothing had to be done: tests refuse stale modules.
-            for output in self.get_outputs():
-                os.utime(output)
+        # Newer than their sources even if nothing had to be done: tests refuse stale modules.
+        for module in self.made():
+            os.utime(module)
+
+    def made(self) -> list[Path]:
+        """The compiled modules, where this command puts them."""
+        return [Path(self.get_ext_fullpath(extension.name)) for extension in self.extensions]
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExtensions})
