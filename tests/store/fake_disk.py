@@ -1,9 +1,9 @@
 """A disk in memory that keeps what a real one must keep, and loses the rest in a crash.
 
 Each file knows how much of it was synced, and the folder which creates, renames and deletes were.
-`crash` goes back to that: of the bytes behind the last sync it keeps as many as it is told to, of
-the folder's changes likewise (in order, as journaling file systems do). Any call can be made to
-fail, and the disk can be full.
+`crash` goes back to that: of the bytes behind the last sync it keeps as many as it is told to, and
+of the folder's changes those that it is told to. Any call can be made to fail, and the disk can be
+full.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class FakeDisk:
         self.fail_at_call = 0  # 0: none fails. After the one that fails all others fail as well.
         self._names: dict[str, _Inode] = {}
         self._synced_names: dict[str, _Inode] = {}
-        self._changes: list[dict[str, _Inode]] = []  # `_names` after each change since the sync
+        # Since the last sync: names that went, and one that came.
+        self._changes: list[tuple[str | None, str | None, _Inode]] = []
 
     def list_names(self) -> list[str]:
         """The names, in order."""
@@ -82,7 +83,7 @@ class FakeDisk:
             raise DiskError(f"cannot create {name}: File exists")
         inode = _Inode()
         self._names[name] = inode
-        self._changed()
+        self._changes.append((None, name, inode))
         return FakeFile(self, name, inode)
 
     def truncate(self, name: str, size: int) -> None:
@@ -98,14 +99,14 @@ class FakeDisk:
         inode = self._inode(old, "rename")
         del self._names[old]
         self._names[new] = inode
-        self._changed()
+        self._changes.append((old, new, inode))
 
     def delete(self, name: str) -> None:
         """Remove a file."""
         self.count_call(f"delete {name}")
-        self._inode(name, "delete")
+        inode = self._inode(name, "delete")
         del self._names[name]
-        self._changed()
+        self._changes.append((name, None, inode))
 
     def sync_folder(self) -> None:
         """The names survive a crash."""
@@ -126,12 +127,17 @@ class FakeDisk:
     def crash(self, kept_bytes: int = 0, kept_changes: int = 0, zeros: int = 0) -> None:
         """Lose what was not synced, but for so many bytes of each file and changes of the folder.
 
+        Bit n of `kept_changes` says whether the n-th change is kept.
         With `zeros` a file that lost bytes ends with so many zero bytes instead, as after a size
         change that reached the disk before the data.
         """
         names = self._synced_names
-        if kept_changes and self._changes:
-            names = self._changes[min(kept_changes, len(self._changes)) - 1]
+        for number, (gone, come, changed) in enumerate(self._changes):
+            if kept_changes >> number & 1:
+                if gone is not None:
+                    names.pop(gone, None)
+                if come is not None:
+                    names[come] = changed
         for inode in names.values():
             kept = min(len(inode.data), inode.synced_size + kept_bytes)
             lost = len(inode.data) - kept
@@ -163,6 +169,3 @@ class FakeDisk:
         if name not in self._names:
             raise DiskError(f"cannot {doing} {name}: No such file or directory")
         return self._names[name]
-
-    def _changed(self) -> None:
-        self._changes.append(dict(self._names))

@@ -16,9 +16,11 @@ from tests.store.helpers import Store, bodies
 
 CRASHES = [
     {"kept_bytes": 0, "kept_changes": 0, "zeros": 0},
-    {"kept_bytes": 7, "kept_changes": 1, "zeros": 0},
-    {"kept_bytes": 60, "kept_changes": 2, "zeros": 50},
-    {"kept_bytes": 1 << 20, "kept_changes": 99, "zeros": 0},
+    {"kept_bytes": 7, "kept_changes": 0b1, "zeros": 0},
+    {"kept_bytes": 60, "kept_changes": 0b10, "zeros": 50},
+    {"kept_bytes": 1 << 20, "kept_changes": 0b100, "zeros": 0},
+    {"kept_bytes": 1 << 20, "kept_changes": 0b1110, "zeros": 0},
+    {"kept_bytes": 1 << 20, "kept_changes": 0b1111, "zeros": 0},
 ]
 
 
@@ -104,22 +106,22 @@ def test_every_crash_point(crash: dict[str, int]) -> None:
     run.check()
 
 
-def test_every_crash_point_of_the_start_after_a_crash() -> None:
+@pytest.mark.parametrize("first", range(5, 120, 5))
+def test_every_crash_point_of_the_start_after_a_crash(first: int) -> None:
     call = 0
     while True:
         call += 1
         disk = FakeDisk()
         run = Run(disk)
-        disk.fail_at_call = 60
+        disk.fail_at_call = first
         with pytest.raises(DiskError):
             run.all()
         disk.crash(kept_bytes=30, kept_changes=1)
-        before = disk.calls
-        disk.fail_at_call = before + call
+        disk.fail_at_call = disk.calls + call
         try:
             Store(disk)
         except DiskError:
-            disk.crash(kept_bytes=10, kept_changes=call % 3)
+            disk.crash(kept_bytes=10, kept_changes=call)
             run.check()
             continue
         break

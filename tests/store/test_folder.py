@@ -124,7 +124,7 @@ def test_a_new_file_and_a_snapshot_replace_old_files() -> None:
     store.publish(b"stays", 1)
     store.commit()
     assert disk.names() == [SNAPSHOT_NAME, journal_name(2)]
-    disk.crash(kept_changes=9)
+    disk.crash(kept_changes=255)
     recovered = Store(disk).recovered
     assert recovered.definitions == {b"a": b"1"}
     assert bodies(recovered) == {1: [b"stays"]}

@@ -272,6 +272,18 @@ def test_a_full_file_is_followed_by_the_next() -> None:
     assert batch.snapshot is None
 
 
+def test_a_file_starts_with_a_sync_even_if_only_settles_are_in_it() -> None:
+    journal = Journal(file_bytes_max=100)
+    log = journal.open_queue(1)
+    entry = append(log, bytes(100))
+    append(log)
+    write(journal)
+    log.settle(entry)
+    batch = write(journal)
+    assert batch.starts_file
+    assert batch.sync
+
+
 def test_files_go_oldest_first_when_nothing_in_them_lives() -> None:
     journal = Journal(file_bytes_max=100)
     log = journal.open_queue(1)
@@ -314,6 +326,31 @@ def test_a_snapshot_has_definitions_and_what_ids_come_next() -> None:
     assert recovered.next_index == {5: 1}
     assert recovered.next_queue_id == 6
     assert recovered.snapshot_sequence == 2
+    assert recovered.sequence == 2
+
+
+def test_a_snapshot_is_made_after_a_sync_only() -> None:
+    journal = Journal(file_bytes_max=100)
+    log = journal.open_queue(1)
+    entry = append(log, bytes(100))
+    write(journal)
+    append(log)
+    write(journal)
+    log.settle(entry)
+    batch = write(journal)
+    assert not batch.starts_file
+    assert batch.snapshot is not None
+    assert batch.sync
+
+
+def test_a_queue_id_is_not_given_twice_after_its_files_went() -> None:
+    journal = Journal(file_bytes_max=100)
+    log = journal.open_queue(7)
+    append(log, bytes(100))
+    write(journal)
+    log.close()
+    journal.undefine(b"queue 7")
+    assert fold(write(journal).snapshot, []).next_queue_id == 8
 
 
 def test_a_snapshot_is_made_only_for_files_that_none_covers() -> None:
@@ -326,6 +363,8 @@ def test_a_snapshot_is_made_only_for_files_that_none_covers() -> None:
     log.settle(stays)
     batch = write(journal)  # file 3
     assert (batch.deletable, batch.snapshot is None) == ([1], False)
+    assert batch.sync
+    assert batch.starts_file
     log.settle(goes)
     batch = write(journal)
     assert (batch.deletable, batch.snapshot is None) == ([2], True)

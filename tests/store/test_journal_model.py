@@ -154,7 +154,7 @@ class JournalModel(RuleBasedStateMachine):
 
     @rule(
         kept_bytes=st.integers(0, 400),
-        kept_changes=st.integers(0, 4),
+        kept_changes=st.integers(0, 15),
         zeros=st.sampled_from([0, 100]),
         write_first=st.booleans(),
     )

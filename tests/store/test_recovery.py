@@ -11,6 +11,7 @@ from amqbroker.store.records import (
     FILE_HEADER_BYTES,
     JOURNAL_MAGIC,
     SETTLED_RANGES,
+    SNAPSHOT_MAGIC,
     SNAPSHOT_NAME,
     BlockWriter,
     file_header,
@@ -231,7 +232,7 @@ def test_a_missing_snapshot_stops_the_start() -> None:
 
 
 def test_an_incomplete_snapshot_stops_the_start() -> None:
-    header = file_header(b"AMQBDEFS", 5, SEED)
+    header = file_header(SNAPSHOT_MAGIC, 5, SEED)
     writer = BlockWriter(0)
     writer.begin(header_crc(header))
     writer.define(b"key", b"value")
@@ -240,10 +241,21 @@ def test_an_incomplete_snapshot_stops_the_start() -> None:
 
 
 def test_definitions_that_the_snapshot_covers_are_not_replayed() -> None:
-    disk = build_folder()
-    before = recover(disk)
-    assert before.definitions == {b"queue": b"durable"}
-    assert before.snapshot_sequence > 0
+    disk = FakeDisk()
+    store = Store(disk)
+    store.journal.define(b"gone", b"1")
+    store.commit()
+    size = len(disk.content(journal_name(1)))
+    store.journal.undefine(b"gone")
+    store.commit()
+    data = bytearray(disk.content(journal_name(1)))
+    data[size] ^= 1  # the block that takes it back; the snapshot has it as well
+    header = file_header(SNAPSHOT_MAGIC, 2, SEED)
+    writer = BlockWriter(0)
+    writer.begin(header_crc(header))
+    writer.end()
+    recovered = fold(header + b"".join(writer.take()), [(1, bytes(data))])
+    assert recovered.definitions == {}
 
 
 def test_records_that_cannot_be_read_are_reported() -> None:
@@ -303,6 +315,17 @@ def test_after_a_clean_stop_only_those_that_had_been_delivered_are() -> None:
     recovered = recover(disk)
     assert recovered.clean
     assert [entry.redelivered for entry in recovered.messages[1]] == [False, True, False]
+
+
+def test_what_is_written_after_a_stop_ends_it() -> None:
+    disk = FakeDisk()
+    store = Store(disk)
+    store.journal.stop([])
+    store.commit()
+    assert recover(disk).clean
+    store.publish(b"a", 1)
+    store.commit()
+    assert not recover(disk).clean
 
 
 def test_a_start_after_a_clean_stop_ends_it() -> None:
