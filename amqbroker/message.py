@@ -34,7 +34,9 @@ class Message:
 
     __slots__ = ("address", "bits", "body", "channel", "header", "persistent")
 
-    def __init__(self, channel: i64, address: bytes, bits: i64, header: bytes, body: bytes, persistent: bool) -> None:
+    def __init__(
+        self, channel: i64, address: bytes, bits: i64, header: bytes, body: bytes, persistent: bool
+    ) -> None:
         self.channel: i64 = channel
         self.address = address
         self.bits: i64 = bits

@@ -7,7 +7,7 @@ The one place where a peer's mistake is caught: `receive` answers a ChannelExcep
 ConnectionException with connection.close. During the handshake nothing is sent but 530 and, to clients that can take
 it, 403; any other mistake is met with silence and a closed socket after 3 seconds.
 
-Source: RabbitMQ's `rabbit_reader`, `rabbit_heartbeat`.
+Source: RabbitMQ's `rabbit_reader`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from amqbroker.core import connection_methods, log
 from amqbroker.core.broker import Broker
 from amqbroker.core.channel import Channel
 from amqbroker.core.handlers import HANDLERS
+from amqbroker.core.heartbeat import Heartbeat
 from amqbroker.core.publishing import publish
 from amqbroker.core.queue import Queue
 from amqbroker.core.settling import ack
@@ -52,8 +53,7 @@ CLOSING: Final = 1
 DONE: Final = 2
 
 HANDSHAKE_TIMER: Final = 0
-HEARTBEAT_TIMER: Final = 1
-DROP_TIMER: Final = 2
+DROP_TIMER: Final = 1
 
 # RabbitMQ's silence after a mistake in the handshake or a frame that cannot be read, and its patience for close-ok.
 SILENT_CLOSE_S: Final = 3.0
@@ -106,10 +106,8 @@ class Client(TimerTarget):
         self.reading_blocked = False
         self.publishes = False
         self.heartbeat_s = 0
-        self._received = False
         self._received_any = False
-        self._sent = False
-        self._silent_ticks = 0
+        self._heartbeat: Heartbeat | None = None
         # Why the connection ended, for the log, and whether that was said already.
         self.end = ""
         self.refused = False
@@ -147,7 +145,8 @@ class Client(TimerTarget):
         """All that waits to be sent, in pieces. Consumers that waited for room go on in the next turn."""
         pieces = self.output.take()
         self.has_output = False
-        self._sent = True
+        if self._heartbeat is not None:
+            self._heartbeat.sent_at = self.broker.now
         if self.blocked_consumers:
             self.blocked_consumers = False
             for channel in self.channels.values():
@@ -170,8 +169,9 @@ class Client(TimerTarget):
 
     def receive(self, data: bytes) -> None:
         """Bytes from the peer. Raises nothing for what they are."""
-        self._received = True
         self._received_any = True
+        if self._heartbeat is not None:
+            self._heartbeat.received = True
         if self.state == DONE:
             return
         if self.handshake.state == handshake.HEADER_DUE:
@@ -406,12 +406,12 @@ class Client(TimerTarget):
         """The socket is closed, by whomever."""
         self.tear_down()
         self.state = DONE
-        self._cancel_timer()
+        self._cancel_timers()
 
     def finish(self) -> None:
         """Nothing more is to come or go, but what is in the output buffer."""
         self.state = DONE
-        self._cancel_timer()
+        self._cancel_timers()
         self.mark_output()
 
     def drop_silently(self) -> None:
@@ -468,56 +468,33 @@ class Client(TimerTarget):
         self.vhost_name = vhost.name
         vhost.connections += 1
         self.broker.open_connections += 1
-        self._cancel_timer()
+        self._cancel_timers()
         if self.heartbeat_s > 0:
-            self._set_timer(self.heartbeat_s / 2, HEARTBEAT_TIMER)
+            self._heartbeat = Heartbeat(self, self.broker.timers, self.heartbeat_s, self.broker.now)
 
     # Timers.
 
-    def _cancel_timer(self) -> None:
+    def _cancel_timers(self) -> None:
         if self._timer is not None:
             self._timer.cancelled = True
             self._timer = None
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+            self._heartbeat = None
 
     def _set_timer(self, seconds: float, kind: int) -> None:
-        self._cancel_timer()
+        self._cancel_timers()
         self._timer = self.broker.timers.set(self.broker.now + seconds, self, kind)
 
     def on_timer(self, kind: int, now: float) -> None:
-        """The deadline of the handshake, of a close, or a tick of the heartbeat."""
+        """The deadline of the handshake, or of a close."""
         self._timer = None
-        if kind == HEARTBEAT_TIMER:
-            self._tick()
-        else:
-            if kind == HANDSHAKE_TIMER:
-                self.refuse(
-                    f"no connection.open within {self.broker.config.limits.handshake_timeout_s} s "
-                    f"(state {self._state_name()})"
-                )
-            self.finish()
-
-    def _tick(self) -> None:
-        """Twice an interval: send a heartbeat after half an interval of silence, give up after two of the peer's."""
-        if not self._sent:
-            self.send_bytes(frames.HEARTBEAT_FRAME)
-        self._sent = False
-        if self._received or self.must_pause():
-            self._silent_ticks = 0
-        else:
-            self._silent_ticks += 1
-        self._received = False
-        if self._silent_ticks >= 4:
-            self.end = f"missed heartbeats from client, timeout: {self.heartbeat_s}s"
-            self.broker.log(
-                log.ERROR,
-                f"connection {self.name}: {self.end}. Nothing was received for {2 * self.heartbeat_s} s: the client "
-                "is gone, its network is, or it is too busy to send heartbeats",
-                connection=self.name,
-                user=self.user.name,
+        if kind == HANDSHAKE_TIMER:
+            self.refuse(
+                f"no connection.open within {self.broker.config.limits.handshake_timeout_s} s "
+                f"(state {self._state_name()})"
             )
-            self.finish()
-            return
-        self._set_timer(self.heartbeat_s / 2, HEARTBEAT_TIMER)
+        self.finish()
 
     # Alarms.
 

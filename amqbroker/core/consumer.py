@@ -146,6 +146,8 @@ class Consumers:
         """The consumer was cancelled; the next active one has the highest priority, then has waited longest."""
         self.all.remove(consumer)
         self._leave(consumer)
+        # Its outstanding messages may still be settled: that must not bring it back into the line.
+        consumer.blocked = False
         if self.active is consumer:
             self.active = None
             for candidate in self.all:

@@ -20,7 +20,7 @@ from random import Random
 from typing import Final
 
 import anyio
-from anyio.abc import SocketAttribute, SocketStream
+from anyio.abc import SocketAttribute, SocketStream, TaskGroup
 
 from amqbroker import __version__
 from amqbroker.config import Config, Listener
@@ -103,8 +103,8 @@ async def serve(
                 await server.listen(listener, stack)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(runner.run)
-                async with anyio.create_task_group() as accepting:
-                    server.start(accepting)
+                async with anyio.create_task_group() as serving:
+                    server.start(serving)
                     ready_s = time.monotonic() - started_at
                     addresses = ", ".join(f"{host}:{port}" for host, port in server.addresses)
                     logger.info(
@@ -117,7 +117,7 @@ async def serve(
                     on_ready(server.addresses)
                     await stop.wait()
                     await server.stop()
-                    accepting.cancel_scope.cancel()
+                    serving.cancel_scope.cancel()
                 with anyio.move_on_after(DRAIN_TIMEOUT_S):
                     await runner.stop()
                 tasks.cancel_scope.cancel()
@@ -145,6 +145,7 @@ class Server:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._next_id = 1
+        self._accepting: list[anyio.CancelScope] = []
         self._listeners: list[anyio.abc.Listener[SocketStream]] = []
         self.addresses: list[Address] = []
 
@@ -166,16 +167,14 @@ class Server:
             self._listeners.append(each)
             self.addresses.append(address_of(each, SocketAttribute.local_address))
 
-    def start(self, tasks: anyio.abc.TaskGroup) -> None:
-        """Accept connections in these tasks."""
+    def start(self, tasks: TaskGroup) -> None:
+        """Accept connections, and serve them in these tasks."""
         for listener in self._listeners:
             tasks.start_soon(self._accept, listener, tasks)
 
-    async def _accept(
-        self, listener: anyio.abc.Listener[SocketStream], tasks: anyio.abc.TaskGroup
-    ) -> None:
-        # `stop` closes the listener under it.
-        with suppress(anyio.ClosedResourceError):
+    async def _accept(self, listener: anyio.abc.Listener[SocketStream], tasks: TaskGroup) -> None:
+        with anyio.CancelScope() as scope:
+            self._accepting.append(scope)
             await listener.serve(self._accepted, tasks)
 
     async def _accepted(self, stream: SocketStream) -> None:
@@ -200,8 +199,8 @@ class Server:
 
     async def stop(self) -> None:
         """Take no new connections, and end the ones there are with 320."""
-        for listener in self._listeners:
-            await listener.aclose()
+        for scope in self._accepting:
+            scope.cancel()
         self._runner.node.shut_down("shutdown", self._runner.now)
         self._runner.end_turn()
         with anyio.move_on_after(CLOSE_TIMEOUT_S):
