@@ -20,7 +20,7 @@ from amqbroker.auth.users import User, UserStore
 from amqbroker.config import Config
 from amqbroker.core import connection_methods, log
 from amqbroker.core.broker import DISK_ALARM, Broker, PasswordCheck
-from amqbroker.core.client import DONE, Client
+from amqbroker.core.client import CLOSING, DONE, Client
 from amqbroker.core.recovery import restore
 from amqbroker.message import Entry
 from amqbroker.store.journal import Batch, Journal
@@ -86,6 +86,14 @@ class Node:
         """A socket was read."""
         self._broker.now = now
         self._broker.clients[connection_id].receive(data)
+
+    def client_ended(self, connection_id: int, now: float) -> bool:
+        """The peer sends no more, not even close-ok; True if it is owed the end of a close."""
+        self._broker.now = now
+        client = self._broker.clients[connection_id]
+        if client.state == CLOSING:
+            client.finish()
+        return client.state == DONE
 
     def client_lost(self, connection_id: int, reason: str, now: float) -> None:
         """A socket is closed, by either side; `reason` is what the edge knows, empty for a plain end of stream."""

@@ -73,6 +73,11 @@ class Runner:
         self._turn.set()
         return self.node.must_pause(connection_id)
 
+    def ended(self, connection_id: int) -> bool:
+        """The peer will send no more; True if it must still be told something."""
+        self._turn.set()
+        return self.node.client_ended(connection_id, self.now)
+
     def take_output(self, connection_id: int) -> list[bytes]:
         """The node's output for a connection; consumers that waited for room go on."""
         pieces = self.node.take_output(connection_id)

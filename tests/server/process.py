@@ -36,7 +36,7 @@ def wait_until(what: Callable[[], bool], description: str, timeout_s: float = WA
 
 
 class BrokerProcess:
-    """One run of `amqbroker serve` on a free port. `failed` says that it ended before it was ready."""
+    """One run of `amqbroker serve` on a free port. `failed`: it ended before it was ready."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class BrokerProcess:
             self._news.notify_all()
 
     def _wait(self, find: Callable[[], str], timeout_s: float) -> str:
-        """What `find` finds in the log; empty if the process ended or the time is over without it."""
+        """What `find` finds in the log; empty if it is not there in time, or never will be."""
         with self._news:
             self._news.wait_for(
                 lambda: bool(find()) or (bool(self.lines) and not self.lines[-1]), timeout_s
@@ -110,7 +110,7 @@ class BrokerProcess:
         return find()
 
     def find_log(self, pattern: str, start: int = 0) -> str:
-        """The first line from `start` on that this regular expression is found in; empty if there is none."""
+        """The first line from `start` on that has this regular expression, or an empty one."""
         return next((line for line in self.lines[start:] if re.search(pattern, line)), "")
 
     def expect_log(self, pattern: str, start: int = 0, timeout_s: float = WAIT_S) -> str:
@@ -163,7 +163,7 @@ class BrokerProcess:
         self._process.send_signal(number)
 
     def wait(self, timeout_s: float = WAIT_S) -> int:
-        """The exit code, negative for a signal, when the process has ended; its log is whole then."""
+        """The exit code, negative for a signal; the log is whole then."""
         code = self._process.wait(timeout_s)
         self._reader.join(timeout_s)
         return code
