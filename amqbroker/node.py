@@ -258,6 +258,11 @@ class Node:
         client = self._broker.clients.get(connection_id)
         return client is not None and client.must_pause()
 
+    def must_yield(self, connection_id: int) -> bool:
+        """Whether this connection publishes while consumers wait for the sockets: let those get ahead."""
+        client = self._broker.clients.get(connection_id)
+        return client is not None and client.publishes and self._broker.awaiting_room > 0
+
     def take_batch(self, now: float) -> Batch | None:
         """What the journal has to write now; call `journal_synced` or `journal_failed` afterwards."""
         journal = self._journal

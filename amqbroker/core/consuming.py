@@ -160,8 +160,10 @@ def qos(channel: Channel, frame: Frame) -> None:
 
 
 def _limit_channel(channel: Channel, limit: int) -> None:
-    """What is outstanding now counts too, basic.get included."""
+    """What is outstanding now counts too: basic.get, and what a transaction has settled but not committed."""
     entries = channel.unacked.entries()
+    if channel.transaction is not None:
+        entries.extend(channel.transaction.taken())
     for entry in entries:
         entry.limited = limit != 0
     channel.unacked_global = len(entries) if limit != 0 else 0

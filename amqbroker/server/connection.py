@@ -79,6 +79,8 @@ class Connection:
                 read_size = (
                     LARGE_READ_BYTES if runner.node.awaits_large_frame(self.id) else READ_BYTES
                 )
+                if runner.node.must_yield(self.id):
+                    await runner.yield_to_writers()
                 if pause:
                     self._reading = anyio.Event()
                     runner.paused[self.id] = self
