@@ -1,4 +1,4 @@
-"""Sockets as clients treat them: bytes in any pieces, ends of every kind, readers that do not read."""
+"""Sockets as clients treat them: bytes in any pieces, ends of every kind, and no reading."""
 
 from __future__ import annotations
 
