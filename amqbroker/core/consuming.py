@@ -15,8 +15,8 @@ from amqbroker.core.names import made_up_name, queue_resource
 from amqbroker.core.reply_to import REPLY_QUEUE, ReplyConsumer
 from amqbroker.errors import access_refused, not_allowed, not_implemented, precondition_failed
 from amqbroker.exchanges.base import Table
-from amqbroker.wire import methods as m
 from amqbroker.exchanges.terms import field_type
+from amqbroker.wire import methods as m
 from amqbroker.wire.writer import deliver_prefix, write_get_ok
 
 if TYPE_CHECKING:

@@ -174,9 +174,12 @@ class VirtualHost:
 
     def unbind(self, source: Exchange, binding: Binding) -> int:
         """Remove a binding, if it is there; the journal position to wait for."""
-        if not source.unbind(binding.destination, binding.key, binding.arguments):
+        made = source.find(binding.destination, binding.key, binding.arguments)
+        if made is None:
             return 0
-        position = self._unbound(source, binding)
+        source.unbind(made.destination, made.key, made.arguments)
+        # The journal knows it by the octets that it was made with.
+        position = self._unbound(source, made)
         self.forget_routes()
         if _is_forsaken(source):
             position = max(position, self.remove_exchange(source))
