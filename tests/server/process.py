@@ -45,6 +45,7 @@ class BrokerProcess:
         file_size_bytes_max: int | None = None,
         user: int | None = None,
         arguments: tuple[str, ...] = (),
+        wait: bool = True,
         **settings: object,
     ) -> None:
         self.data_dir = data_dir
@@ -75,6 +76,11 @@ class BrokerProcess:
         self._process.stdin.close()
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
+        self.failed = False
+        if wait:
+            self._await_ready()
+
+    def _await_ready(self) -> None:
         ready = self._wait(lambda: self.find_log(r" ready on \S+"), START_S)
         self.failed = not ready
         if ready:
