@@ -21,6 +21,7 @@ from amqbroker.config import Config
 from amqbroker.core import connection_methods, log
 from amqbroker.core.broker import DISK_ALARM, Broker, PasswordCheck
 from amqbroker.core.client import CLOSING, DONE, Client
+from amqbroker.core.queue import last_served
 from amqbroker.core.recovery import restore
 from amqbroker.message import Entry
 from amqbroker.store.journal import Batch, Journal
@@ -155,6 +156,9 @@ class Node:
         if turn.queues:
             queues = turn.queues
             turn.queues = []
+            # Queues may share a channel's limit and an output buffer: who waited longest is first.
+            if len(queues) > 1:
+                queues.sort(key=last_served)
             for queue in queues:
                 if queue.deliver() and not queue.deleted:
                     queue.wake()

@@ -44,6 +44,27 @@ class House(NodeBroker):
         if not self.paused:
             super().run()
 
+    def hand_over(self) -> None:
+        """Give the node what peers have sent, and nothing else."""
+        for connection_id, transport in list(self._connections.items()):
+            if transport.unread and not self.node.must_pause(connection_id):
+                data, transport.unread = transport.unread, b""
+                self.node.client_received(connection_id, data, self.now)
+
+    def settle(self) -> None:
+        """Hand over and settle, as an edge does whose sockets are all full: no output is taken."""
+        self.hand_over()
+        self.node.settle(self.now)
+        while self.node.has_work():
+            self.node.settle(self.now)
+
+    def take_output(self, peer: Peer) -> int:
+        """One peer's socket has room: it gets what is in its output buffer; how many bytes."""
+        assert isinstance(peer.transport, NodeTransport)
+        data = b"".join(self.node.take_output(peer.transport._id))
+        peer.transport.output += data
+        return len(data)
+
     def connect(
         self,
         user: str = "guest",
