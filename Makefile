@@ -2,7 +2,7 @@
 # ARGS goes to the tool: make test ARGS="tests/wire -k parser", make run ARGS="--bind 0.0.0.0:5672".
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check compile interop fuzz bench clean
+.PHONY: help run test check compile interop fuzz crash bench clean
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -22,6 +22,7 @@ help:
 	@echo 'make compile  compile the package in place; make clean goes back to interpreted'
 	@echo 'make interop  clients in nine languages against the broker; skips what is not installed'
 	@echo 'make fuzz     damaged and random bytes against the broker'
+	@echo 'make crash    kill a loaded broker again and again; nothing that it confirmed may be lost'
 	@echo 'make bench    measure'
 	@echo 'make clean    remove what the others made'
 
@@ -48,8 +49,11 @@ interop: $(DEV)/.ready
 fuzz: $(DEV)/.ready
 	$(DEV)/bin/python -m fuzz $(ARGS)
 
+crash: $(DEV)/.ready
+	$(DEV)/bin/python -m tests.crash $(ARGS)
+
 bench: $(DEV)/.ready
-	$(DEV)/bin/python -m benchmarks $(ARGS)
+	set -e; for each in benchmarks/[a-z]*.py; do echo "$$each"; $(DEV)/bin/python $$each $(ARGS); done
 
 clean:
 	rm -rf build dist *.egg-info *__mypyc*.so $(DEV) $(RUN)

@@ -20,7 +20,8 @@ from amqbroker.auth.users import User, UserStore
 from amqbroker.config import Config
 from amqbroker.core import connection_methods, log
 from amqbroker.core.broker import DISK_ALARM, Broker, PasswordCheck
-from amqbroker.core.client import DONE, Client
+from amqbroker.core.client import CLOSING, DONE, Client
+from amqbroker.core.queue import last_served
 from amqbroker.core.recovery import restore
 from amqbroker.message import Entry
 from amqbroker.store.journal import Batch, Journal
@@ -87,6 +88,14 @@ class Node:
         self._broker.now = now
         self._broker.clients[connection_id].receive(data)
 
+    def client_ended(self, connection_id: int, now: float) -> bool:
+        """The peer sends no more, not even close-ok; True if it is owed the end of a close."""
+        self._broker.now = now
+        client = self._broker.clients[connection_id]
+        if client.state == CLOSING:
+            client.finish()
+        return client.state == DONE
+
     def client_lost(self, connection_id: int, reason: str, now: float) -> None:
         """A socket is closed, by either side; `reason` is what the edge knows, empty for a plain end of stream."""
         broker = self._broker
@@ -147,6 +156,9 @@ class Node:
         if turn.queues:
             queues = turn.queues
             turn.queues = []
+            # Queues may share a channel's limit and an output buffer: who waited longest is first.
+            if len(queues) > 1:
+                queues.sort(key=last_served)
             for queue in queues:
                 if queue.deliver() and not queue.deleted:
                     queue.wake()
@@ -249,6 +261,11 @@ class Node:
         """Whether the edge must not read from this connection for now."""
         client = self._broker.clients.get(connection_id)
         return client is not None and client.must_pause()
+
+    def must_yield(self, connection_id: int) -> bool:
+        """Whether this connection publishes while consumers wait for the sockets: let those get ahead."""
+        client = self._broker.clients.get(connection_id)
+        return client is not None and client.publishes and self._broker.awaiting_room > 0
 
     def take_batch(self, now: float) -> Batch | None:
         """What the journal has to write now; call `journal_synced` or `journal_failed` afterwards."""

@@ -57,7 +57,7 @@ def broker(**settings: object) -> Iterator[Broker]:
 
     Settings are those of the configuration file, as plain values:
     `broker(limits={"heartbeat_s": 1}, vhosts=[{"name": "/"}, {"name": "test"}])`. Raises
-    ConfigError for a wrong one, StartError if the broker cannot start.
+    ConfigError for a wrong one, StartError or DiskError if the broker cannot start.
     """
     with ExitStack() as stack:
         defaults: dict[str, object] = {"listeners": ["127.0.0.1:0"]}

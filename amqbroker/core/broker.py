@@ -60,6 +60,8 @@ class Broker:
         self.vhosts: dict[str, VirtualHost] = {}
         self.clients: dict[int, Client] = {}
         self.open_connections = 0
+        # Clients whose consumers wait for room in their output buffer.
+        self.awaiting_room = 0
         self.next_queue_id: i64 = 1
         # Channels whose reply waits for the journal.
         self.waiting: list[Channel] = []

@@ -164,6 +164,8 @@ class Channel:
         """The channel is gone: consumers leave, and what is outstanding goes back to its queues."""
         self.deferred = []
         self.waiting_position = 0
+        # Nothing may follow close-ok, and the number may be another channel's by the time the journal is there.
+        self.confirms = None
         if self.transaction is not None:
             self.unacked.restore(self.transaction.taken())
             self.transaction = None

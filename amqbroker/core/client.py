@@ -98,7 +98,8 @@ class Client(TimerTarget):
         self.output = Outbox()
         self.output_size_max: i64 = limits.outbox_bytes_max
         self.has_output = False
-        self.blocked_consumers = False
+        # Consumers wait for room in the output buffer.
+        self.awaits_room = False
         self.message_size_max: i64 = limits.message_size_bytes_max
         self.payload_size_max: i64 = frames.FRAME_SIZE_MIN - frames.OVERHEAD
         self.channel_max = limits.channel_max
@@ -120,6 +121,12 @@ class Client(TimerTarget):
     def has_room(self) -> bool:
         """Whether the output buffer is below its limit."""
         return self.output.size() < self.output_size_max
+
+    def consumer_blocked(self) -> None:
+        """A consumer left its queue's line. If it was for want of room, it comes back when the output is taken."""
+        if not self.has_room() and not self.awaits_room:
+            self.awaits_room = True
+            self.broker.awaiting_room += 1
 
     def mark_output(self) -> None:
         """There are bytes to send."""
@@ -147,11 +154,16 @@ class Client(TimerTarget):
         self.has_output = False
         if self._heartbeat is not None:
             self._heartbeat.sent_at = self.broker.now
-        if self.blocked_consumers:
-            self.blocked_consumers = False
+        if self.awaits_room:
+            self._room_came()
             for channel in self.channels.values():
                 channel.unblock_consumers()
         return pieces
+
+    def _room_came(self) -> None:
+        if self.awaits_room:
+            self.awaits_room = False
+            self.broker.awaiting_room -= 1
 
     def must_pause(self) -> bool:
         """Whether reading must wait: an alarm, a client that does not read its answers, or a slow disk."""
@@ -407,6 +419,7 @@ class Client(TimerTarget):
         self.tear_down()
         self.state = DONE
         self._cancel_timers()
+        self._room_came()
 
     def finish(self) -> None:
         """Nothing more is to come or go, but what is in the output buffer."""

@@ -200,7 +200,7 @@ class Consumers:
 
     def _block(self, consumer: Consumer) -> None:
         consumer.blocked = True
-        consumer.channel.client.blocked_consumers = True
+        consumer.channel.client.consumer_blocked()
         self._leave(consumer)
 
     def _leave(self, consumer: Consumer) -> None:

@@ -15,8 +15,8 @@ from amqbroker.core.names import made_up_name, queue_resource
 from amqbroker.core.reply_to import REPLY_QUEUE, ReplyConsumer
 from amqbroker.errors import access_refused, not_allowed, not_implemented, precondition_failed
 from amqbroker.exchanges.base import Table
-from amqbroker.wire import methods as m
 from amqbroker.exchanges.terms import field_type
+from amqbroker.wire import methods as m
 from amqbroker.wire.writer import deliver_prefix, write_get_ok
 
 if TYPE_CHECKING:
@@ -160,8 +160,10 @@ def qos(channel: Channel, frame: Frame) -> None:
 
 
 def _limit_channel(channel: Channel, limit: int) -> None:
-    """What is outstanding now counts too, basic.get included."""
+    """What is outstanding now counts too: basic.get, and what a transaction has settled but not committed."""
     entries = channel.unacked.entries()
+    if channel.transaction is not None:
+        entries.extend(channel.transaction.taken())
     for entry in entries:
         entry.limited = limit != 0
     channel.unacked_global = len(entries) if limit != 0 else 0

@@ -15,8 +15,8 @@ from amqbroker.core.names import exchange_resource, strip_line_ends
 from amqbroker.errors import access_refused, precondition_failed
 from amqbroker.exchanges.base import EXCHANGE, Binding, Destination, Table
 from amqbroker.exchanges.registry import DEFAULT_EXCHANGE, make_exchange
-from amqbroker.wire import methods as m
 from amqbroker.exchanges.terms import field_type
+from amqbroker.wire import methods as m
 
 if TYPE_CHECKING:
     from amqbroker.core.channel import Channel

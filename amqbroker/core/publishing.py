@@ -22,10 +22,10 @@ from amqbroker.core.names import exchange_resource
 from amqbroker.core.reply_to import REPLY_QUEUE, deliver_reply, own_reply_address, reply_key
 from amqbroker.errors import NO_ROUTE, access_refused, not_implemented, precondition_failed
 from amqbroker.exchanges.base import Table
+from amqbroker.exchanges.terms import field_type
 from amqbroker.message import IMMEDIATE, MANDATORY, Message
 from amqbroker.wire import methods as m
 from amqbroker.wire import properties
-from amqbroker.exchanges.terms import field_type
 from amqbroker.wire.writer import write_return
 
 if TYPE_CHECKING:

@@ -48,6 +48,7 @@ class Queue:
         "next_index",
         "owner",
         "ready",
+        "served",
         "unacked_count",
         "used_at",
     )
@@ -77,6 +78,8 @@ class Queue:
         self.had_consumer = False
         self.deleted = False
         self.dirty = False
+        # When this queue last sent anything, on the turn's count.
+        self.served: i64 = 0
         # x-expires in milliseconds, 0 for never, and when the queue was last used.
         self.expires_ms: i64 = 0
         self.used_at = 0.0
@@ -105,15 +108,16 @@ class Queue:
         ready = self.ready
         consumers = self.consumers
         sent: i64 = 0
-        while ready.count > 0:
+        while ready.count > 0 and sent < DELIVERIES_A_TURN:
             consumer = consumers.next()
             if consumer is None:
-                return False
-            if sent == DELIVERIES_A_TURN:
-                return True
+                break
             consumer.send(ready.take())
             sent += 1
-        return False
+        if sent > 0:
+            self._turn.served += 1
+            self.served = self._turn.served
+        return sent == DELIVERIES_A_TURN and ready.count > 0
 
     def settle(self, entry: QueueEntry) -> None:
         """This entry is done with, for ever."""
@@ -149,3 +153,8 @@ class Queue:
             self.log.close()
             self.log = None
         return count
+
+
+def last_served(queue: Queue) -> int:
+    """The sort key of queues that are to deliver."""
+    return queue.served

@@ -40,7 +40,8 @@ def restore(broker: Broker, recovered: Recovered) -> None:
         vhost = _vhost(broker, reader.name())
         source, binding = definitions.read_binding(reader)
         vhost.restore_binding(source, binding)
-    broker.next_queue_id = max(broker.next_queue_id, recovered.next_queue_id)
+    # It has seen the ids of the files' messages and those of all definitions.
+    broker.next_queue_id = max(broker.next_queue_id, broker.journal.next_queue_id)
     dropped = broker.journal.drop_unclaimed()
     if dropped:
         broker.log(log.INFO, f"{dropped} messages of queues that were deleted are left out")

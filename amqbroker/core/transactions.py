@@ -41,7 +41,7 @@ def commit(channel: Channel, frame: Frame) -> None:
         position = max(position, deliver(channel, publish.message, publish.queues))
     for settle in transaction.settles:
         finish(channel, settle.entries, settle.outcome)
-    channel.committing = True
+    channel.committing = not channel.client.broker.is_durable(position)
     channel.reply_when_durable(position, m.TxCommitOk())
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, final
 
+from mypy_extensions import i64
+
 if TYPE_CHECKING:
     from amqbroker.core.channel import Channel
     from amqbroker.core.client import Client
@@ -18,11 +20,13 @@ if TYPE_CHECKING:
 class Turn:
     """The work lists of the turn that is under way."""
 
-    __slots__ = ("confirming", "outputs", "queues")
+    __slots__ = ("confirming", "outputs", "queues", "served")
 
     def __init__(self) -> None:
         # Queues with something to deliver or someone to deliver to.
         self.queues: list[Queue] = []
+        # Grows with every queue that delivers.
+        self.served: i64 = 0
         # Channels with publisher confirms that may be sent now.
         self.confirming: list[Channel] = []
         # Clients with bytes to send, or that must be closed.

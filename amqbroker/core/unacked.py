@@ -1,10 +1,12 @@
 """The outstanding deliveries of one channel, in order of their delivery tags.
 
-Tags only grow, so the list is sorted by construction: settling the oldest is a step of the head, settling any other is
-a binary search that leaves a hole. Holes at the head are passed over, and the list is compacted when holes are more than
-half of it, so that one delivery that is never settled does not keep the memory of all that came after it.
+Tags only grow, so the list is sorted by construction: settling the oldest is a step of the head,
+settling any other is a binary search that leaves a hole. Holes at the head are passed over, and the
+list is compacted when holes are more than half of it, so that one delivery that is never settled
+does not keep the memory of all that came after it.
 
-Invariant: `count` entries from `_head` on have `outstanding` set; `_entries[_head]`, if there is one, is outstanding.
+Invariant: `count` entries from `_head` on have `outstanding` set; `_entries[_head]`, if there is
+one, is outstanding.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ from typing import Final, final
 from mypy_extensions import i64
 
 from amqbroker.core.entry import QueueEntry
+from amqbroker.message import Message
 
 COMPACT_MIN: Final = 64
+NO_MESSAGE: Final = Message(0, b"", 0, b"", b"", False)
 
 
 @final
@@ -45,11 +49,14 @@ class Unacked:
         self.count -= 1
         if position == self._head:
             self._head += 1
+        else:
+            self._entries[position] = make_hole(entry)
         self._tidy()
         return entry
 
     def take_until(self, delivery_tag: i64) -> list[QueueEntry] | None:
-        """Remove and return every delivery up to and with this tag, oldest first; None if the tag is not outstanding."""
+        """Remove and return every delivery up to and with this tag, oldest first; None if the tag
+        is not outstanding."""
         position = self._find(delivery_tag)
         if position < 0:
             return None
@@ -119,6 +126,13 @@ class Unacked:
         if size > COMPACT_MIN and self.count * 2 < size:
             self._entries = self.entries()
             self._head = 0
+
+
+def make_hole(taken: QueueEntry) -> QueueEntry:
+    """What stays at the place of a delivery that was taken."""
+    hole = QueueEntry(NO_MESSAGE, taken.queue, taken.index)
+    hole.delivery_tag = taken.delivery_tag
+    return hole
 
 
 def tag_of(entry: QueueEntry) -> int:

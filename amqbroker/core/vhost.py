@@ -1,8 +1,8 @@
 """One virtual host: its exchanges, queues and bindings, and where a message goes.
 
 Routes are cached by address, the exchange and routing key as they stand in basic.publish. A cached route is forgotten
-when anything changes that it could depend on; a message that carries CC or BCC, or that passes a headers exchange, is
-routed anew each time.
+when anything changes that it could depend on. Routed anew each time is a message that carries CC or BCC, that passes a
+headers exchange, or whose alternate exchange is the default one: that depends on queues that nothing is bound to.
 
 Routing walks exchange-to-exchange bindings and visits each exchange once; each queue gets at most one copy. An exchange
 that finds no destination at all passes the message to its alternate exchange, if it has one that exists.
@@ -30,7 +30,7 @@ ROUTES_MAX: Final = 20_000
 
 @final
 class Route:
-    """Where the messages of one address go. `cached` is False if each message must be routed by itself."""
+    """Where the messages of one address go. With `by_headers` each message must be routed by itself."""
 
     __slots__ = ("address", "by_headers", "exchange", "queues", "routing_key")
 
@@ -107,17 +107,28 @@ class VirtualHost:
 
     def remove_exchange(self, exchange: Exchange) -> int:
         """Remove an exchange with every binding from and to it; the journal position to wait for."""
+        return self._remove_exchanges([exchange])
+
+    def _remove_exchanges(self, doomed: list[Exchange]) -> int:
+        """Remove exchanges, and the auto-delete exchanges that lose their last binding by that.
+
+        A loop, as a client may make a chain of them that is longer than the stack is deep.
+        """
         position = 0
-        for binding in exchange.bindings():
-            position = max(position, self._unbound(exchange, binding))
-        del self.exchanges[exchange.name]
-        position = max(
-            position,
-            self.remove_bindings_to(Destination(EXCHANGE, exchange.name), exchange.durable),
-        )
-        self.forget_routes()
-        if exchange.durable and self.journal is not None:
-            position = self.journal.undefine(definitions.exchange_key(self.name, exchange.name))
+        while doomed:
+            exchange = doomed.pop()
+            if exchange.name not in self.exchanges:
+                continue
+            for binding in exchange.bindings():
+                position = max(position, self._unbound(exchange, binding))
+            del self.exchanges[exchange.name]
+            destination = Destination(EXCHANGE, exchange.name)
+            position = max(
+                position, self._remove_bindings_to(destination, exchange.durable, doomed)
+            )
+            self.forget_routes()
+            if exchange.durable and self.journal is not None:
+                position = self.journal.undefine(definitions.exchange_key(self.name, exchange.name))
         return position
 
     def add_queue(self, queue: Queue) -> int:
@@ -134,7 +145,9 @@ class VirtualHost:
         """Remove a queue with its bindings; the journal position to wait for."""
         del self.queues[queue.name]
         self._forget_queue_route(queue.name)
-        position = self.remove_bindings_to(Destination(QUEUE, queue.name), queue.durable)
+        doomed: list[Exchange] = []
+        position = self._remove_bindings_to(Destination(QUEUE, queue.name), queue.durable, doomed)
+        position = max(position, self._remove_exchanges(doomed))
         if queue.durable and self.journal is not None:
             position = self.journal.undefine(definitions.queue_key(self.name, queue.name))
         return position
@@ -161,14 +174,24 @@ class VirtualHost:
 
     def unbind(self, source: Exchange, binding: Binding) -> int:
         """Remove a binding, if it is there; the journal position to wait for."""
-        if not source.unbind(binding.destination, binding.key, binding.arguments):
+        made = source.find(binding.destination, binding.key, binding.arguments)
+        if made is None:
             return 0
-        position = self._unbound(source, binding)
+        source.unbind(made.destination, made.key, made.arguments)
+        # The journal knows it by the octets that it was made with.
+        position = self._unbound(source, made)
         self.forget_routes()
-        return max(position, self._auto_delete(source))
+        if _is_forsaken(source):
+            position = max(position, self.remove_exchange(source))
+        return position
 
-    def remove_bindings_to(self, destination: Destination, durable: bool) -> int:
-        """The destination was deleted: remove every binding to it; the journal position to wait for."""
+    def _remove_bindings_to(
+        self, destination: Destination, durable: bool, doomed: list[Exchange]
+    ) -> int:
+        """The destination was deleted: remove every binding to it; the journal position to wait for.
+
+        Auto-delete exchanges that lose their last binding are added to `doomed`.
+        """
         sources = self._sources.pop(destination, None)
         if sources is None:
             return 0
@@ -183,7 +206,8 @@ class VirtualHost:
                         definitions.binding_key(self.name, name, binding)
                     )
             source.unbind_destination(destination)
-            position = max(position, self._auto_delete(source))
+            if _is_forsaken(source):
+                doomed.append(source)
         self.forget_routes()
         return position
 
@@ -198,12 +222,6 @@ class VirtualHost:
                     del self._sources[binding.destination]
         if self.journal is not None and self._is_durable(source, binding.destination):
             return self.journal.undefine(definitions.binding_key(self.name, source.name, binding))
-        return 0
-
-    def _auto_delete(self, source: Exchange) -> int:
-        """Delete an auto-delete exchange that lost its last binding."""
-        if source.auto_delete and not source.has_bindings() and source.name in self.exchanges:
-            return self.remove_exchange(source)
         return 0
 
     def _is_durable(self, source: Exchange, destination: Destination) -> bool:
@@ -279,7 +297,13 @@ class VirtualHost:
                     seen[destination.name] = True
                     target = self.exchanges.get(destination.name)
                     if target is not None and target.name == DEFAULT_EXCHANGE:
+                        found.by_headers = True
                         found.queues.update(self.walk(target, routing_keys, headers).queues)
                     elif target is not None:
                         work.append(target)
         return found
+
+
+def _is_forsaken(source: Exchange) -> bool:
+    """Whether an exchange that has just lost a binding must go with it."""
+    return source.auto_delete and not source.has_bindings()

@@ -250,6 +250,11 @@ class Exchange:
         own = self._by_destination.get(destination)
         return [] if own is None else list(own.values())
 
+    def find(self, destination: Destination, key: str, arguments: Table) -> Binding | None:
+        """The binding that is the same as this one, as it was made; None if there is none."""
+        own = self._by_destination.get(destination)
+        return None if own is None else own.get(binding_identity(key, arguments))
+
     def has_bindings(self) -> bool:
         """Whether this exchange is the source of any binding (if-unused, auto-delete)."""
         return len(self._by_destination) > 0

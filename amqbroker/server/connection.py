@@ -3,6 +3,8 @@
 The reader hands whole reads to the node and stops reading while the node asks it to. The writer sends what the node has
 written and holds the next output back until the socket has taken it, so that a slow client is felt by its consumers and
 by nobody else.
+
+A peer that sends no more may still read: clients end their side right behind connection.close and wait for close-ok.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ CLOSE_TIMEOUT_S: Final = 1.0
 class Connection:
     """The tasks of one accepted socket."""
 
-    __slots__ = ("_reading", "_runner", "_stream", "_writing", "id", "reason")
+    __slots__ = ("_reading", "_runner", "_stream", "_written", "_writing", "id", "reason")
 
     def __init__(self, runner: Runner, connection_id: int, stream: SocketStream) -> None:
         self._runner = runner
@@ -40,6 +42,8 @@ class Connection:
         self._writing = anyio.Event()
         # Set when reading may go on; None while it is not paused.
         self._reading: anyio.Event | None = None
+        # Set when nothing more will be sent.
+        self._written = anyio.Event()
         self.reason = ""
 
     def peer(self) -> PeerInfo:
@@ -49,14 +53,20 @@ class Connection:
         return PeerInfo(host, port, local_host, local_port)
 
     async def run(self) -> None:
-        """Serve until either side closes."""
+        """Serve until either side closes; the socket is closed when this returns."""
         raw = self._stream.extra(SocketAttribute.raw_socket)
         # Small frames must not wait for the ack of earlier ones.
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._write)
-            await self._read()
-            tasks.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._write)
+                await self._read()
+                if self._runner.ended(self.id):
+                    with anyio.move_on_after(CLOSE_TIMEOUT_S):
+                        await self._written.wait()
+                tasks.cancel_scope.cancel()
+        finally:
+            await self._close()
 
     async def _read(self) -> None:
         runner = self._runner
@@ -69,6 +79,8 @@ class Connection:
                 read_size = (
                     LARGE_READ_BYTES if runner.node.awaits_large_frame(self.id) else READ_BYTES
                 )
+                if runner.node.must_yield(self.id):
+                    await runner.yield_to_writers()
                 if pause:
                     self._reading = anyio.Event()
                     runner.paused[self.id] = self
@@ -102,8 +114,12 @@ class Connection:
                     break
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
             self.reason = str(error.__cause__ or "")
+        self._written.set()
+        await self._close()
+
+    async def _close(self) -> None:
         with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
-            await stream.aclose()
+            await self._stream.aclose()
 
 
 def address_of(end: anyio.TypedAttributeProvider, attribute: object) -> tuple[str, int]:

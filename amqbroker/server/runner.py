@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 # Password hashes are slow by intent: at most this many threads work on them.
 PASSWORD_THREADS: Final = 2
 
+# The longest that a publisher is held back for the sake of writers, after each read.
+YIELD_S: Final = 0.001
+
 logger = logging.getLogger("amqbroker")
 
 
@@ -44,6 +47,8 @@ class Runner:
         # Connections whose reading waits for the node.
         self.paused: dict[int, Connection] = {}
         self._turn = anyio.Event()
+        # Set at the next time that a writer takes output.
+        self._output_taken = anyio.Event()
         self._batch: Batch | None = None
         self._batch_ready = anyio.Event()
         self._batch_done = anyio.Event()
@@ -73,12 +78,28 @@ class Runner:
         self._turn.set()
         return self.node.must_pause(connection_id)
 
+    def ended(self, connection_id: int) -> bool:
+        """The peer will send no more; True if it must still be told something."""
+        self._turn.set()
+        return self.node.client_ended(connection_id, self.now)
+
     def take_output(self, connection_id: int) -> list[bytes]:
         """The node's output for a connection; consumers that waited for room go on."""
         pieces = self.node.take_output(connection_id)
+        self._output_taken.set()
         if self.node.has_work() or self.paused:
             self._turn.set()
         return pieces
+
+    async def yield_to_writers(self) -> None:
+        """Give consumers that wait for their sockets a head start, but no more than a moment.
+
+        Without it a publisher that never waits gets most of the processor, and its messages pile up in memory.
+        """
+        if self._output_taken.is_set():
+            self._output_taken = anyio.Event()
+        with anyio.move_on_after(YIELD_S):
+            await self._output_taken.wait()
 
     def must_close(self, connection_id: int) -> bool:
         """Whether the socket is to be closed."""

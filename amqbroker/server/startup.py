@@ -6,6 +6,7 @@ client, what they sent is on disk, the folder is marked clean. A start fails as 
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import os
@@ -37,6 +38,12 @@ CLOSE_TIMEOUT_S: Final = 3.0
 DRAIN_TIMEOUT_S: Final = 10.0
 
 logger = logging.getLogger("amqbroker")
+
+# From malloc.h.
+M_TRIM_THRESHOLD: Final = -1
+M_MMAP_THRESHOLD: Final = -3
+# Without it every 64 KiB body is a system call and sixteen page faults: a third of the processor time of such messages.
+KEPT_FREE_BYTES: Final = 16 * 1024 * 1024
 
 Address = tuple[str, int]
 
@@ -89,6 +96,7 @@ async def serve(
     """
     started_at = time.monotonic()
     gc.set_threshold(*GC_THRESHOLDS)
+    keep_freed_memory()
     raise_file_limit()
     folder = open_data_folder(Path(config.data_dir), config.store.journal_file_size_bytes)
     try:
@@ -130,6 +138,14 @@ def report_recovery(folder: DataFolder) -> None:
     """What the restart found on disk."""
     for problem in folder.recovered.problems:
         logger.error("%s", problem)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what large bodies leave behind, instead of giving it back and asking again for each of them."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_TRIM_THRESHOLD, KEPT_FREE_BYTES)
+        mallopt(M_MMAP_THRESHOLD, KEPT_FREE_BYTES)
 
 
 def raise_file_limit() -> None:

@@ -129,28 +129,44 @@ class Parser:
         """
         if self.lost:
             return []
-        if self._parts_size > 0:
-            self._parts.append(data)
-            self._parts_size += len(data)
-            if self._parts_size < self._needed:
-                return []
-            data = b"".join(self._parts)
-            self._parts = []
-            self._parts_size = 0
         commands: list[object] = []
         self._commands = commands
         try:
-            self._scan(data)
+            start = self._finish_frame(data)
+            if start < len(data):
+                self._scan(data, start)
         except AmqpError as error:
             self.lost = True
             if self.error is None:
                 self.error = error
         return commands
 
-    def _scan(self, data: bytes) -> None:
-        """Read every whole frame, keep the rest."""
+    def _finish_frame(self, data: bytes) -> i64:
+        """Complete the unfinished frame, if there is one, with what it lacks; where in `data` the next one begins.
+
+        Only these bytes are joined: a read may hold many more frames.
+        """
+        start: i64 = 0
         size: i64 = len(data)
-        position: i64 = 0
+        while self._parts_size > 0:
+            end: i64 = start + self._needed - self._parts_size
+            if end > size:
+                if start < size:
+                    self._parts.append(data[start:] if start > 0 else data)
+                    self._parts_size += size - start
+                return size
+            self._parts.append(data[start:end])
+            start = end
+            frame = b"".join(self._parts)
+            self._parts = []
+            self._parts_size = 0
+            # Seven octets only tell how many there must be: then the frame is kept again.
+            self._scan(frame, 0)
+        return start
+
+    def _scan(self, data: bytes, position: i64) -> None:
+        """Read every whole frame from `position` on, keep the rest."""
+        size: i64 = len(data)
         needed: i64 = frames.PREFIX_SIZE
         while size - position >= frames.PREFIX_SIZE:
             length: i64 = i64(read_i32_be(data, position + 3)) & 0xFFFFFFFF

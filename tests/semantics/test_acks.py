@@ -231,6 +231,23 @@ def test_fact_180_lost_connection_requeues_in_place(bench: Bench) -> None:
     ]
 
 
+@fact(174, 177)
+def test_fact_174_a_message_that_was_redelivered_is_not_settled_by_its_old_place(
+    bench: Bench,
+) -> None:
+    ch, queue = _filled(bench, 4)
+    tags = [ch.must_get(queue).tag for _ in range(4)]
+    ch.nack(tags[1])
+    ch.sync(queue)
+    again = ch.must_get(queue)
+    assert again.body == b"2"
+    ch.ack(tags[2], multiple=True)
+    ch.ack(again.tag - 1)
+    ch.nack(again.tag)
+    ch.sync(queue)
+    assert ch.get_bodies(queue) == [b"2"]
+
+
 @fact(181)
 def test_fact_181_no_ack_timeout_by_default(memory_bench: Bench) -> None:
     ch, queue = _filled(memory_bench, 1)

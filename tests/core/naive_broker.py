@@ -1,0 +1,270 @@
+"""A slow and obvious model of queues, consumers and channels: lists and dicts, no wire.
+
+It does not say which of several consumers gets a message. It says which messages may go out, in
+which order and with which marks, who may take one, and what is left afterwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(eq=False)
+class NaiveMessage:
+    """A message in one queue; `index` is its place."""
+
+    index: int
+    body: bytes
+    persistent: bool
+    redelivered: bool = False
+
+
+@dataclass(eq=False)
+class NaiveConsumer:
+    """A consumer."""
+
+    channel: NaiveChannel
+    queue: NaiveQueue
+    tag: str
+    no_ack: bool
+    priority: int
+    prefetch: int
+    holds: int = 0
+
+    def can_take(self) -> bool:
+        """Whether its own limit and its channel's leave room for one more."""
+        if self.no_ack:
+            return True
+        limit = self.channel.limit
+        return (not self.prefetch or self.holds < self.prefetch) and (
+            not limit or self.channel.limited() < limit
+        )
+
+
+@dataclass(eq=False)
+class NaiveQueue:
+    """A queue: what is ready, in order, and who consumes, in order of coming."""
+
+    name: str
+    durable: bool = False
+    auto_delete: bool = False
+    single_active: bool = False
+    owner: int | None = None  # the connection that it is exclusive to
+    ready: list[NaiveMessage] = field(default_factory=list)
+    consumers: list[NaiveConsumer] = field(default_factory=list)
+    active: NaiveConsumer | None = None
+    had_consumer: bool = False
+    deleted: bool = False
+    next_index: int = 0
+    outstanding: int = 0
+
+    def publish(self, body: bytes, persistent: bool) -> None:
+        """One more at the end."""
+        if not self.deleted:
+            self.ready.append(NaiveMessage(self.next_index, body, persistent))
+            self.next_index += 1
+
+    def requeue(self, message: NaiveMessage) -> None:
+        """Back to its place, marked."""
+        message.redelivered = True
+        self.ready.append(message)
+        self.ready.sort(key=lambda each: each.index)
+
+    def takers(self) -> list[NaiveConsumer]:
+        """Who may take the next message."""
+        candidates = self.consumers
+        if self.single_active:
+            candidates = [self.active] if self.active else []
+        return [consumer for consumer in candidates if consumer.can_take()]
+
+    def add(self, consumer: NaiveConsumer) -> None:
+        """A new consumer."""
+        self.consumers.append(consumer)
+        self.had_consumer = True
+        self.active = self.active or consumer
+
+    def remove(self, consumer: NaiveConsumer) -> None:
+        """A consumer goes; of those left the highest priority becomes active, then the oldest."""
+        self.consumers.remove(consumer)
+        if self.active is consumer:
+            self.active = max(self.consumers, key=lambda each: each.priority, default=None)
+
+
+@dataclass(eq=False)
+class NaiveDelivery:
+    """A delivery that is not settled for good."""
+
+    tag: int
+    queue: NaiveQueue
+    message: NaiveMessage
+    consumer: NaiveConsumer | None
+    limited: bool = False
+
+
+@dataclass
+class NaiveTransaction:
+    """What waits for the commit."""
+
+    publishes: list[tuple[bytes, bool, list[NaiveQueue]]] = field(default_factory=list)
+    settles: list[tuple[list[NaiveDelivery], bool]] = field(default_factory=list)
+
+    def taken(self) -> list[NaiveDelivery]:
+        """What was settled and is not committed."""
+        return [delivery for deliveries, _ in self.settles for delivery in deliveries]
+
+
+@dataclass(eq=False)
+class NaiveChannel:
+    """A channel."""
+
+    connection: int
+    number: int
+    next_tag: int = 1
+    unacked: dict[int, NaiveDelivery] = field(default_factory=dict)
+    consumers: dict[str, NaiveConsumer] = field(default_factory=dict)
+    prefetch: int = 0
+    limit: int = 0
+    transaction: NaiveTransaction | None = None
+    publish_seq: int | None = None  # None: not in confirm mode
+    confirmed: int = 0
+
+    def held(self) -> list[NaiveDelivery]:
+        """All that is not settled for good."""
+        taken = self.transaction.taken() if self.transaction else []
+        return [*self.unacked.values(), *taken]
+
+    def limited(self) -> int:
+        """How much counts in the channel's limit."""
+        return sum(delivery.limited for delivery in self.held())
+
+    def deliver(self, queue: NaiveQueue, consumer: NaiveConsumer | None, no_ack: bool) -> int:
+        """The queue's first message goes out on this channel; its tag."""
+        message = queue.ready.pop(0)
+        tag = self.next_tag
+        self.next_tag += 1
+        if not no_ack:
+            delivery = NaiveDelivery(tag, queue, message, consumer)
+            self.unacked[tag] = delivery
+            queue.outstanding += 1
+            if consumer is not None:
+                consumer.holds += 1
+                delivery.limited = self.limit != 0
+        return tag
+
+    def set_limit(self, limit: int) -> None:
+        """basic.qos with global: what is out counts from now on, or does not."""
+        self.limit = limit
+        for delivery in self.held():
+            delivery.limited = limit != 0
+
+    def take(self, tag: int, multiple: bool) -> list[NaiveDelivery] | None:
+        """Deliveries that are to be settled, oldest first; None for a tag that is not out."""
+        if multiple and tag == 0:
+            tags = list(self.unacked)
+        elif tag not in self.unacked:
+            return None
+        else:
+            tags = [each for each in self.unacked if each == tag or (multiple and each < tag)]
+        return [self.unacked.pop(each) for each in sorted(tags)]
+
+    def settle(self, deliveries: list[NaiveDelivery], requeue: bool) -> None:
+        """Settle now, or at the commit."""
+        if self.transaction is not None:
+            self.transaction.settles.append((deliveries, requeue))
+        else:
+            self.finish(deliveries, requeue)
+
+    def finish(self, deliveries: list[NaiveDelivery], requeue: bool) -> None:
+        """Settle for good."""
+        for delivery in deliveries:
+            delivery.queue.outstanding -= 1
+            if delivery.consumer is not None:
+                delivery.consumer.holds -= 1
+            if requeue and not delivery.queue.deleted:
+                delivery.queue.requeue(delivery.message)
+
+    def commit(self) -> None:
+        """Publishes first, then what was settled."""
+        assert self.transaction is not None
+        transaction, self.transaction = self.transaction, NaiveTransaction()
+        for body, persistent, queues in transaction.publishes:
+            for queue in queues:
+                queue.publish(body, persistent)
+        for deliveries, requeue in transaction.settles:
+            self.finish(deliveries, requeue)
+
+    def roll_back(self) -> None:
+        """As if nothing had been settled or published."""
+        assert self.transaction is not None
+        for delivery in self.transaction.taken():
+            self.unacked[delivery.tag] = delivery
+        self.unacked = dict(sorted(self.unacked.items()))
+        self.transaction = NaiveTransaction()
+
+
+class NaiveBroker:
+    """Queues by name, and the channels that are open."""
+
+    def __init__(self) -> None:
+        self.queues: dict[str, NaiveQueue] = {}
+        self.channels: list[NaiveChannel] = []
+        # Consumers whose queue went, and who must be told.
+        self.cancelled: list[tuple[NaiveChannel, str]] = []
+
+    def declare(self, queue: NaiveQueue) -> None:
+        """A new queue."""
+        self.queues[queue.name] = queue
+
+    def delete(self, queue: NaiveQueue) -> None:
+        """A queue goes with its messages and consumers."""
+        del self.queues[queue.name]
+        queue.deleted = True
+        queue.ready = []
+        for consumer in list(queue.consumers):
+            queue.remove(consumer)
+            del consumer.channel.consumers[consumer.tag]
+            self.cancelled.append((consumer.channel, consumer.tag))
+
+    def cancel(self, consumer: NaiveConsumer) -> None:
+        """A consumer goes; an auto-delete queue with its last one."""
+        del consumer.channel.consumers[consumer.tag]
+        consumer.queue.remove(consumer)
+        self._left(consumer.queue)
+
+    def _left(self, queue: NaiveQueue) -> None:
+        if not queue.deleted and queue.auto_delete and queue.had_consumer and not queue.consumers:
+            self.delete(queue)
+
+    def close_channel(self, channel: NaiveChannel) -> None:
+        """All that is out goes back, uncommitted settlements included."""
+        self.channels.remove(channel)
+        if channel.transaction is not None:
+            channel.roll_back()
+        gone = list(channel.consumers.values())
+        for consumer in gone:
+            consumer.queue.remove(consumer)
+        channel.consumers = {}
+        channel.finish(list(channel.unacked.values()), True)
+        channel.unacked = {}
+        for consumer in gone:
+            self._left(consumer.queue)
+
+    def close_connection(self, connection: int) -> None:
+        """All its channels go, and its exclusive queues."""
+        for channel in [each for each in self.channels if each.connection == connection]:
+            self.close_channel(channel)
+        for queue in [each for each in self.queues.values() if each.owner == connection]:
+            self.delete(queue)
+
+    def restart(self, clean: bool) -> None:
+        """Only durable queues are left, with their persistent messages."""
+        for connection in {channel.connection for channel in self.channels}:
+            self.close_connection(connection)
+        for queue in list(self.queues.values()):
+            if not queue.durable:
+                self.delete(queue)
+            queue.had_consumer = False
+            queue.ready = [message for message in queue.ready if message.persistent]
+            for message in queue.ready:
+                message.redelivered = message.redelivered or not clean
+        self.cancelled = []

@@ -1,0 +1,496 @@
+"""A whole node against a list-and-dict model of its queues, spoken to in AMQP.
+
+Connections and channels come and go, publish, consume, get and settle in every way; restarts come
+in between. After each step every delivery must be the next message of its queue, in order, with
+the right mark, to somebody who had room for it; nothing that could go out is left; and the counts
+are right.
+"""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from pamqp import base
+from pamqp.commands import Basic, Connection, Queue, Tx
+from pamqp.commands import Channel as ChannelMethods
+
+from tests.core.house import PERSISTENT, House
+from tests.core.naive_broker import (
+    NaiveBroker,
+    NaiveChannel,
+    NaiveConsumer,
+    NaiveQueue,
+    NaiveTransaction,
+)
+from tests.semantics.messages import Item, Message, show
+from tests.semantics.peer import Channel, Peer
+
+CONNECTIONS_MAX = 3
+CHANNELS_MAX = 3
+# Each name always means the same kind of queue.
+KINDS: dict[str, dict[str, bool]] = {
+    "plain": {},
+    "durable": {"durable": True},
+    "auto": {"auto_delete": True},
+    "single": {"single_active": True},
+    "own": {"exclusive": True},
+}
+NAMES = sorted(KINDS)
+PICK = st.integers(0, 7)
+
+
+class NodeMachine(RuleBasedStateMachine):
+    """A node in memory and its model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.house = House()
+        self.model = NaiveBroker()
+        self.peers: dict[int, Peer] = {}
+        self.wires: dict[NaiveChannel, Channel] = {}
+        self.bodies = 0
+        self.made = 0
+
+    # What the steps are made of.
+
+    def channel(self, pick: int) -> NaiveChannel:
+        """One of the open channels."""
+        return self.model.channels[pick % len(self.model.channels)]
+
+    def visible(self, channel: NaiveChannel, pick: int) -> NaiveQueue | None:
+        """A queue that this channel may use."""
+        queues = [
+            queue
+            for _, queue in sorted(self.model.queues.items())
+            if queue.owner in (None, channel.connection)
+        ]
+        return queues[pick % len(queues)] if queues else None
+
+    def say(self, channel: NaiveChannel, *frames: base.Frame) -> list[Item]:
+        """Send on a channel; what comes back on it, but for deliveries, confirms and cancels."""
+        wire = self.wires[channel]
+        self.house.paused = True
+        for frame in frames:
+            wire.send(frame)
+        self.house.paused = False
+        return self.hear().pop(channel, [])
+
+    def answer(self, channel: NaiveChannel, frame: base.Frame, kind: type[base.Frame]) -> Item:
+        """The one answer to a method; deliveries that came with it are kept for `settle`."""
+        answers = self.say(channel, frame)
+        assert len(answers) == 1, [show(item) for item in answers]
+        answer = answers[0]
+        method = answer.method if isinstance(answer, Message) else answer
+        assert isinstance(method, kind), show(answer)
+        return answer
+
+    def hear(self) -> dict[NaiveChannel, list[Item]]:
+        """All that has come: answers by channel, the rest is kept for `settle`."""
+        answers: dict[NaiveChannel, list[Item]] = {}
+        for channel, wire in self.wires.items():
+            wire.peer.waiting()
+            inbox = wire.peer._inbox.get(wire.number)
+            while inbox:
+                item = inbox.popleft()
+                if isinstance(item, Message) and isinstance(item.method, Basic.Deliver):
+                    self.deliveries.append((channel, item))
+                elif isinstance(item, Basic.Cancel):
+                    self.cancels.append((channel, str(item.consumer_tag)))
+                elif isinstance(item, Basic.Ack):
+                    self.confirm(channel, item)
+                else:
+                    answers.setdefault(channel, []).append(item)
+        return answers
+
+    def confirm(self, channel: NaiveChannel, ack: Basic.Ack) -> None:
+        """Confirms come in order, each publish once."""
+        tag = ack.delivery_tag or 0
+        if not ack.multiple:
+            assert tag == channel.confirmed + 1
+        assert channel.confirmed < tag
+        channel.confirmed = tag
+
+    deliveries: list[tuple[NaiveChannel, Message]]
+    cancels: list[tuple[NaiveChannel, str]]
+
+    def settle(self) -> None:
+        """The model is up to date: compare what came with what may come."""
+        left = self.hear()
+        assert not left, {n.number: [show(item) for item in each] for n, each in left.items()}
+        served: dict[NaiveQueue, list[NaiveConsumer]] = {}
+        pending = [delivery for delivery in self.deliveries if delivery[0] in self.wires]
+        assert len(pending) == len(self.deliveries), "a delivery on a channel that is gone"
+        while pending:
+            heads: dict[NaiveChannel, Message] = {}
+            for channel, message in pending:
+                heads.setdefault(channel, message)
+            for channel, message in heads.items():
+                consumer = channel.consumers[str(message.method.consumer_tag)]  # type: ignore[attr-defined]
+                if message.body == next(iter(m.body for m in consumer.queue.ready), None):
+                    break
+            else:
+                raise AssertionError(f"not the first of their queues: {heads}")
+            pending.remove((channel, message))
+            self._delivered(channel, consumer, message)
+            served.setdefault(consumer.queue, []).append(consumer)
+        assert sorted(self._names(self.cancels)) == sorted(self._names(self.model.cancelled))
+        for queue in self.model.queues.values():
+            takers = queue.takers()
+            assert not queue.ready or not takers, f"{queue.name} keeps {queue.ready} from {takers}"
+            for consumer in served.get(queue, []):
+                above = [each for each in takers if each.priority > consumer.priority]
+                assert not above, "served although a higher priority had room"
+        self.deliveries = []
+        self.cancels = []
+        self.model.cancelled = []
+
+    def _delivered(self, channel: NaiveChannel, consumer: NaiveConsumer, message: Message) -> None:
+        queue = consumer.queue
+        assert consumer in queue.takers(), f"{consumer.tag} has no room or is not active"
+        assert message.redelivered == queue.ready[0].redelivered
+        assert message.tag == channel.deliver(queue, consumer, consumer.no_ack)
+
+    def _names(self, cancels: list[tuple[NaiveChannel, str]]) -> list[tuple[int, int, str]]:
+        return [(c.connection, c.number, tag) for c, tag in cancels if c in self.wires]
+
+    # Connections and channels.
+
+    @initialize()
+    def begin(self) -> None:
+        """A connection with two channels, and two queues."""
+        self.deliveries = []
+        self.cancels = []
+        self.connect()
+        self.open_channel(0)
+        channel = self.channel(0)
+        for name in ("plain", "durable"):
+            self._declare(channel, name)
+
+    @precondition(lambda self: len(self.peers) < CONNECTIONS_MAX)
+    @rule()
+    def connect(self) -> None:
+        """One more connection, with a channel."""
+        self.made += 1
+        self.peers[self.made] = self.house.connect()
+        self._open(self.made)
+
+    def _open(self, connection: int) -> None:
+        wire = self.peers[connection].open_channel()
+        channel = NaiveChannel(connection, wire.number)
+        self.model.channels.append(channel)
+        self.wires[channel] = wire
+
+    @precondition(lambda self: self.peers)
+    @rule(pick=PICK)
+    def open_channel(self, pick: int) -> None:
+        """One more channel."""
+        connection = sorted(self.peers)[pick % len(self.peers)]
+        own = [each for each in self.model.channels if each.connection == connection]
+        if len(own) < CHANNELS_MAX:
+            self._open(connection)
+
+    @precondition(lambda self: self.model.channels)
+    @rule(pick=PICK)
+    def close_channel(self, pick: int) -> None:
+        """In good order."""
+        channel = self.channel(pick)
+        self.answer(channel, ChannelMethods.Close(200, "", 0, 0), ChannelMethods.CloseOk)
+        del self.wires[channel]
+        self.model.close_channel(channel)
+        self.settle()
+
+    @precondition(lambda self: self.peers)
+    @rule(pick=PICK, orderly=st.booleans())
+    def end_connection(self, pick: int, orderly: bool) -> None:
+        """With a close, or without a word."""
+        connection = sorted(self.peers)[pick % len(self.peers)]
+        peer = self.peers.pop(connection)
+        if orderly:
+            peer.send(0, Connection.Close(200, "", 0, 0))
+            peer.expect(Connection.CloseOk)
+        else:
+            peer.drop()
+        self.model.close_connection(connection)
+        self.wires = {c: wire for c, wire in self.wires.items() if c.connection != connection}
+        self.settle()
+
+    @rule(clean=st.booleans())
+    def restart(self, clean: bool) -> None:
+        """Stop, or crash after all acks are written, and start again."""
+        self.house.advance(0.1)
+        self.house.restart(clean=clean)
+        self.wires = {}
+        self.peers = {}
+        self.model.restart(clean)
+        self.settle()
+        self.connect()
+
+    # Queues.
+
+    @precondition(lambda self: self.model.channels)
+    @rule(pick=PICK, name=st.sampled_from(NAMES))
+    def declare(self, pick: int, name: str) -> None:
+        """A new queue, or how one is doing."""
+        self._declare(self.channel(pick), name)
+
+    def _declare(self, channel: NaiveChannel, name: str) -> None:
+        kind = KINDS[name]
+        queue = self.model.queues.get(name)
+        owner = channel.connection if kind.get("exclusive") else None
+        if queue is not None and queue.owner != owner:
+            return
+        single = kind.get("single_active", False)
+        method = Queue.Declare(
+            queue=name,
+            durable=kind.get("durable", False),
+            auto_delete=kind.get("auto_delete", False),
+            exclusive=owner is not None,
+            arguments={"x-single-active-consumer": True} if single else {},
+        )
+        ok = self.answer(channel, method, Queue.DeclareOk)
+        if queue is None:
+            queue = NaiveQueue(
+                name,
+                durable=kind.get("durable", False),
+                auto_delete=kind.get("auto_delete", False),
+                single_active=single,
+                owner=owner,
+            )
+            self.model.declare(queue)
+            self.answer(channel, Queue.Bind(queue=name, exchange="amq.fanout"), Queue.BindOk)
+        assert isinstance(ok, Queue.DeclareOk)
+        assert (ok.message_count, ok.consumer_count) == (len(queue.ready), len(queue.consumers))
+        self.settle()
+
+    @precondition(lambda self: self.model.channels)
+    @rule(pick=PICK, queue_pick=PICK, delete=st.booleans())
+    def purge_or_delete(self, pick: int, queue_pick: int, delete: bool) -> None:
+        """Ready messages go, or the queue with all it has."""
+        channel = self.channel(pick)
+        queue = self.visible(channel, queue_pick)
+        if queue is None:
+            return
+        if delete:
+            ok = self.answer(channel, Queue.Delete(queue=queue.name), Queue.DeleteOk)
+        else:
+            ok = self.answer(channel, Queue.Purge(queue=queue.name), Queue.PurgeOk)
+        assert ok.message_count == len(queue.ready)  # type: ignore[union-attr]
+        queue.ready = []
+        if delete:
+            self.model.delete(queue)
+        self.settle()
+
+    # Publishing.
+
+    @precondition(lambda self: self.model.channels)
+    @rule(
+        pick=PICK,
+        name=st.sampled_from([*NAMES, "*", "*"]),
+        count=st.integers(1, 4),
+        persistent=st.booleans(),
+    )
+    def publish(self, pick: int, name: str, count: int, persistent: bool) -> None:
+        """To one queue by name, or to all of them."""
+        channel = self.channel(pick)
+        wire = self.wires[channel]
+        named = [self.model.queues[name]] if name in self.model.queues else []
+        queues = list(self.model.queues.values()) if name == "*" else named
+        self.house.paused = True
+        for _ in range(count):
+            self.bodies += 1
+            body = b"%d" % self.bodies
+            properties = PERSISTENT if persistent else None
+            exchange = "amq.fanout" if name == "*" else ""
+            wire.publish(body, exchange=exchange, key=name, properties=properties)
+            if channel.publish_seq is not None:
+                channel.publish_seq += 1
+            if channel.transaction is not None:
+                channel.transaction.publishes.append((body, persistent, queues))
+                continue
+            for queue in queues:
+                queue.publish(body, persistent)
+        self.house.paused = False
+        self.settle()
+        assert channel.publish_seq is None or channel.confirmed == channel.publish_seq
+
+    @precondition(lambda self: self.model.channels)
+    @rule(pick=PICK, transactional=st.booleans())
+    def select(self, pick: int, transactional: bool) -> None:
+        """Confirm mode, or transactions."""
+        channel = self.channel(pick)
+        if transactional and channel.publish_seq is None:
+            self.answer(channel, Tx.Select(), Tx.SelectOk)
+            channel.transaction = channel.transaction or NaiveTransaction()
+        elif not transactional and channel.transaction is None:
+            self.wires[channel].confirm()
+            channel.publish_seq = channel.publish_seq or 0
+        self.settle()
+
+    @precondition(lambda self: any(each.transaction for each in self.model.channels))
+    @rule(pick=PICK, commit=st.booleans())
+    def end_transaction(self, pick: int, commit: bool) -> None:
+        """Commit or roll back."""
+        open_ones = [each for each in self.model.channels if each.transaction is not None]
+        channel = open_ones[pick % len(open_ones)]
+        if commit:
+            self.answer(channel, Tx.Commit(), Tx.CommitOk)
+            channel.commit()
+        else:
+            self.answer(channel, Tx.Rollback(), Tx.RollbackOk)
+            channel.roll_back()
+        self.settle()
+
+    # Consuming.
+
+    @precondition(lambda self: self.model.channels)
+    @rule(
+        pick=PICK,
+        queue_pick=PICK,
+        no_ack=st.booleans(),
+        priority=st.sampled_from([0, 0, 1]),
+        prefetch=st.sampled_from([None, None, 1, 2]),
+    )
+    def consume(
+        self, pick: int, queue_pick: int, no_ack: bool, priority: int, prefetch: int | None
+    ) -> None:
+        """A new consumer, perhaps with a prefetch of its own."""
+        channel = self.channel(pick)
+        queue = self.visible(channel, queue_pick)
+        if queue is None:
+            return
+        if prefetch is not None:
+            self.qos(pick, prefetch, False)
+        self.made += 1
+        tag = f"t{self.made}"
+        method = Basic.Consume(
+            queue=queue.name,
+            consumer_tag=tag,
+            no_ack=no_ack,
+            arguments={"x-priority": priority} if priority else {},
+        )
+        self.answer(channel, method, Basic.ConsumeOk)
+        consumer = NaiveConsumer(channel, queue, tag, no_ack, priority, channel.prefetch)
+        channel.consumers[tag] = consumer
+        queue.add(consumer)
+        self.settle()
+
+    @precondition(lambda self: any(each.consumers for each in self.model.channels))
+    @rule(pick=PICK)
+    def cancel(self, pick: int) -> None:
+        """A consumer goes, what it holds stays out."""
+        consumers = [c for each in self.model.channels for c in each.consumers.values()]
+        consumer = consumers[pick % len(consumers)]
+        self.answer(consumer.channel, Basic.Cancel(consumer_tag=consumer.tag), Basic.CancelOk)
+        self.model.cancel(consumer)
+        self.settle()
+
+    @precondition(lambda self: self.model.channels)
+    @rule(pick=PICK, count=st.integers(0, 3), whole=st.booleans())
+    def qos(self, pick: int, count: int, whole: bool) -> None:
+        """The limit of later consumers, or of the whole channel."""
+        channel = self.channel(pick)
+        self.answer(channel, Basic.Qos(prefetch_count=count, global_=whole), Basic.QosOk)
+        if whole:
+            channel.set_limit(count)
+        else:
+            channel.prefetch = count
+        self.settle()
+
+    @precondition(lambda self: self.model.channels)
+    @rule(pick=PICK, queue_pick=PICK, no_ack=st.booleans())
+    def get(self, pick: int, queue_pick: int, no_ack: bool) -> None:
+        """One message, the first."""
+        channel = self.channel(pick)
+        queue = self.visible(channel, queue_pick)
+        if queue is None:
+            return
+        method = Basic.Get(queue=queue.name, no_ack=no_ack)
+        if not queue.ready:
+            self.answer(channel, method, Basic.GetEmpty)
+        else:
+            message = self.answer(channel, method, Basic.GetOk)
+            first = queue.ready[0]
+            assert isinstance(message, Message)
+            assert (message.body, message.redelivered) == (first.body, first.redelivered)
+            assert message.tag == channel.deliver(queue, None, no_ack)
+            assert message.method.message_count == len(queue.ready)  # type: ignore[attr-defined]
+        self.settle()
+
+    # Settling.
+
+    @precondition(lambda self: any(each.unacked for each in self.model.channels))
+    @rule(
+        pick=PICK,
+        place=st.integers(0, 20),
+        how=st.sampled_from(["ack", "ack", "nack", "reject"]),
+        multiple=st.booleans(),
+        requeue=st.booleans(),
+        everything=st.sampled_from([False, False, False, True]),
+    )
+    def settle_some(
+        self, pick: int, place: int, how: str, multiple: bool, requeue: bool, everything: bool
+    ) -> None:
+        """One delivery, all up to one, or all."""
+        holders = [each for each in self.model.channels if each.unacked]
+        channel = holders[pick % len(holders)]
+        tags = list(channel.unacked)
+        tag = tags[place % len(tags)]
+        if everything and multiple and how != "reject":
+            tag = 0
+        self._settle(channel, tag, how, multiple, requeue)
+
+    def _settle(
+        self, channel: NaiveChannel, tag: int, how: str, multiple: bool, requeue: bool
+    ) -> None:
+        method: base.Frame
+        if how == "ack":
+            method, requeue = Basic.Ack(tag, multiple), False
+        elif how == "nack":
+            method = Basic.Nack(tag, multiple, requeue)
+        else:
+            method, multiple = Basic.Reject(tag, requeue), False
+        answers = self.say(channel, method)
+        deliveries = channel.take(tag, multiple)
+        if deliveries is None:
+            assert [type(item) for item in answers] == [ChannelMethods.Close]
+            self.wires[channel].send(ChannelMethods.CloseOk())
+            del self.wires[channel]
+            self.model.close_channel(channel)
+        else:
+            assert answers == []
+            channel.settle(deliveries, requeue)
+        self.settle()
+
+    @precondition(lambda self: self.model.channels)
+    @rule(pick=PICK, tag=st.integers(0, 12), multiple=st.booleans())
+    def ack_any_tag(self, pick: int, tag: int, multiple: bool) -> None:
+        """One that may be settled, never given, or somebody else's."""
+        self._settle(self.channel(pick), tag, "ack", multiple, False)
+
+    @precondition(lambda self: self.model.channels)
+    @rule(pick=PICK)
+    def recover(self, pick: int) -> None:
+        """All that is out on a channel goes back."""
+        channel = self.channel(pick)
+        self.answer(channel, Basic.Recover(requeue=True), Basic.RecoverOk)
+        deliveries = list(channel.unacked.values())
+        channel.unacked = {}
+        channel.finish(deliveries, True)
+        self.settle()
+
+    @invariant()
+    def the_counts_are_right(self) -> None:
+        """Of every queue, inside."""
+        queues = self.house.vhost().queues
+        assert sorted(queues) == sorted(self.model.queues)
+        for name, queue in queues.items():
+            model = self.model.queues[name]
+            assert (queue.ready.count, queue.unacked_count) == (len(model.ready), model.outstanding)
+            assert [entry.message.body for entry in queue.ready.entries()] == [
+                message.body for message in model.ready
+            ]
+
+
+NodeMachine.TestCase.settings = settings(stateful_step_count=40)
+TestNode = NodeMachine.TestCase

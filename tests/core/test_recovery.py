@@ -1,0 +1,135 @@
+"""A restart: what it must not mix up, and what it says in the log."""
+
+from __future__ import annotations
+
+import pytest
+from pamqp.commands import Basic
+
+from amqbroker.config import Config, Vhost
+from amqbroker.core import definitions
+from amqbroker.core.broker import Broker
+from amqbroker.core.queue import Queue
+from amqbroker.core.recovery import restore
+from amqbroker.store.journal import Journal
+from amqbroker.store.recovery import Recovered
+from tests.core.house import PERSISTENT, House, Restartable, make_broker
+from tests.semantics.peer import Channel
+
+clean_or_not = pytest.mark.parametrize("clean", [True, False], ids=["clean", "unclean"])
+
+
+def test_a_queue_that_never_held_a_message_keeps_its_id() -> None:
+    home = Restartable()
+    old, _ = home.broker.create_queue(home.vhost, "old", True, False, None, {})
+    home.restart()
+    new, _ = home.broker.create_queue(home.vhost, "new", True, False, None, {})
+    assert home.vhost.queues["old"].id == old.id
+    assert new.id != old.id
+
+
+@clean_or_not
+def test_messages_of_a_deleted_queue_are_not_those_of_the_next(
+    house: House, ch: Channel, clean: bool
+) -> None:
+    ch.declare_queue("q", durable=True)
+    ch.fill("q", b"old", properties=PERSISTENT)
+    ch.delete_queue("q")
+    house.restart(clean=clean)
+    ch = house.channel()
+    ch.declare_queue("q", durable=True)
+    ch.fill("q", b"new", properties=PERSISTENT)
+    house.restart(clean=clean)
+    assert house.channel().get_bodies("q") == [b"new"]
+
+
+@clean_or_not
+def test_new_messages_come_after_those_of_before(house: House, ch: Channel, clean: bool) -> None:
+    """The indexes go on, also when all messages of a queue are gone, and over several restarts."""
+    ch.declare_queue("q", durable=True)
+    for number in range(4):
+        ch.publish(b"%d" % number, key="q", properties=PERSISTENT)
+        if number == 1:
+            for _ in range(2):
+                ch.ack(ch.must_get("q").tag)
+            house.advance(1.0)
+        house.restart(clean=clean)
+        ch = house.channel()
+    assert ch.get_bodies("q") == [b"2", b"3"]
+
+
+def test_one_message_in_several_queues_is_settled_in_each(house: House, ch: Channel) -> None:
+    for queue in ("a", "b"):
+        ch.declare_queue(queue, durable=True)
+        ch.bind(queue, "amq.fanout")
+    ch.publish(b"m", exchange="amq.fanout", properties=PERSISTENT)
+    ch.ack(ch.must_get("a").tag)
+    house.advance(1.0)
+    house.restart(clean=False)
+    ch = house.channel()
+    assert (ch.get_bodies("a"), ch.get_bodies("b")) == ([], [b"m"])
+
+
+def test_definitions_of_a_vhost_that_is_not_configured_are_kept() -> None:
+    queue = Queue(make_broker().turn, 7, "q", True, False, None, {"x-max-length": 5})
+    recovered = Recovered()
+    recovered.definitions[definitions.queue_key("gone", "q")] = definitions.queue_value(queue)
+    broker = make_broker(Journal(recovered))
+    restore(broker, recovered)
+    assert broker.vhosts["gone"].queues["q"].arguments == {"x-max-length": 5}
+    assert [line.text for line in broker.log_lines] == [
+        "vhost 'gone' is not in the configuration, but the data folder has queues of it"
+    ]
+
+
+def test_messages_that_no_queue_claims_are_counted_in_the_log(house: House, ch: Channel) -> None:
+    ch.declare_queue("q", durable=True)
+    ch.fill("q", b"1", b"2", properties=PERSISTENT)
+    ch.delete_queue("q")
+    house.restart(clean=False)
+    house.run()
+    assert "2 messages of queues that were deleted are left out" in house.log_lines
+
+
+def test_expiry_runs_again_from_the_start(house: House, ch: Channel) -> None:
+    ch.declare_queue("q", durable=True, arguments={"x-expires": 10_000})
+    house.advance(8.0)
+    house.restart(clean=True)
+    house.advance(8.0)
+    ch = house.channel()
+    assert "q" in house.vhost().queues
+    house.advance(3.0)
+    assert not ch.queue_exists("q")
+
+
+def test_the_redelivered_flag_survives_a_clean_stop_on_its_own_message(
+    house: House, ch: Channel
+) -> None:
+    ch.declare_queue("q", durable=True)
+    ch.fill("q", b"0", b"1", b"2", properties=PERSISTENT)
+    ch.must_get("q")
+    ch.nack(ch.must_get("q").tag)
+    house.restart(clean=True)
+    ch = house.channel()
+    found = [ch.must_get("q", no_ack=True) for _ in range(3)]
+    assert [(each.body, each.redelivered) for each in found] == [
+        (b"0", True),
+        (b"1", True),
+        (b"2", False),
+    ]
+
+
+def test_a_queue_without_durable_messages_comes_back_empty(house: House, ch: Channel) -> None:
+    ch.declare_queue("q", durable=True, auto_delete=True)
+    ch.publish(b"m", key="q", properties=Basic.Properties(delivery_mode=1))
+    house.restart(clean=True)
+    queue = house.queue("q")
+    assert (queue.auto_delete, queue.durable, queue.ready.count) == (True, True, 0)
+
+
+def test_the_configuration_names_the_vhosts_to_start_with() -> None:
+    config = Config(vhosts=(Vhost("/"), Vhost("second", max_queues=3)))
+    broker = make_broker()
+    broker = Broker(config, broker.offer, broker.users, broker.journal, broker.random)
+    restore(broker, Recovered())
+    assert list(broker.vhosts) == ["/", "second"]
+    assert broker.vhosts["second"].max_queues == 3

@@ -1,0 +1,1 @@
+"""Tests of the edges, with real sockets, files, processes and signals."""
