@@ -1,6 +1,6 @@
 """One channel: its state, and which rule answers which command.
 
-States: open; waiting (a reply waits for the journal, later commands are kept in order); closing (the broker sent
+States: open; waiting (a reply waits for the journal or the disk, later commands are kept in order); closing (the broker sent
 channel.close and ignores everything but the client's close and close-ok).
 
 The AMQP classes live in their own modules: basic.py, consuming.py, topology.py, transactions.py. Each exports its
@@ -11,7 +11,7 @@ Source: RabbitMQ's `rabbit_channel`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64
 from pamqp.base import Frame
@@ -19,7 +19,7 @@ from pamqp.base import Frame
 from amqbroker.core.confirms import Confirms
 from amqbroker.core.consumer import Consumer
 from amqbroker.core.entry import QueueEntry
-from amqbroker.core.held import Transaction
+from amqbroker.core.held import HeldGet, Transaction
 from amqbroker.core.queue import Queue
 from amqbroker.core.reply_to import ReplyConsumer
 from amqbroker.core.unacked import Unacked
@@ -28,6 +28,10 @@ from amqbroker.errors import not_found
 
 if TYPE_CHECKING:
     from amqbroker.core.client import Client
+
+
+# Channel.waiting_position of a channel that waits for messages from disk.
+ON_DISK: Final = -1
 
 
 @final
@@ -56,6 +60,7 @@ class Channel:
         "unacked",
         "unacked_global",
         "vhost",
+        "waiting_get",
         "waiting_position",
         "waiting_reply",
     )
@@ -88,6 +93,8 @@ class Channel:
         self.waiting_position: i64 = 0
         self.waiting_reply: bytes = b""
         self.committing = False
+        # A basic.get that waits for the disk, with the position ON_DISK.
+        self.waiting_get: HeldGet | None = None
         self.deferred: list[object] = []
 
     def send(self, frame: Frame) -> None:
@@ -164,6 +171,7 @@ class Channel:
         """The channel is gone: consumers leave, and what is outstanding goes back to its queues."""
         self.deferred = []
         self.waiting_position = 0
+        self.waiting_get = None
         # Nothing may follow close-ok, and the number may be another channel's by the time the journal is there.
         self.confirms = None
         if self.transaction is not None:

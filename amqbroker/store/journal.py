@@ -56,6 +56,8 @@ SETTLE_DELAY_S: Final = 0.05
 WAITING_RANGES_MAX: Final = 10_000
 # With more files than this the oldest one is to be emptied.
 FILES_MAX: Final = 4
+# What is written once more in one batch.
+REWRITE_BYTES: Final = 4 * 1024 * 1024
 # What an entry costs in the queue to the disk besides its bytes.
 ENTRY_OVERHEAD_BYTES: Final = 64
 
@@ -101,6 +103,7 @@ class Journal:
         "_defined",
         "_definitions",
         "_dirty",
+        "_emptied",
         "_file",
         "_file_bytes",
         "_file_bytes_max",
@@ -160,6 +163,7 @@ class Journal:
         self._stops = False
         self._redelivered: list[Entry] = []
         self._rewrites: list[Entry] = []
+        self._emptied: i64 = 0
         self.segments = SegmentOutbox(seed)
         # The batch that is with the edge; 0 for none.
         self._in_flight: i64 = 0
@@ -243,12 +247,19 @@ class Journal:
             or self.segments.has_work()
         )
 
+    def is_idle(self) -> bool:
+        """Whether `take_batch` may be called."""
+        return self._in_flight == 0 and not self.broken
+
     def file_to_empty(self) -> int:
-        """The oldest file, if there are too many and entries in it live; else 0."""
+        """The oldest file, if there are too many and entries in it live; else 0. Said once a file."""
         if len(self._files) <= FILES_MAX or self._rewrites:
             return 0
         oldest = self._files[0]
-        return oldest.number if oldest.live else 0
+        if oldest.live == 0 or oldest.number == self._emptied:
+            return 0
+        self._emptied = oldest.number
+        return self._emptied
 
     def has_entries(self, queue_id: i64, number: int) -> bool:
         """Whether entries of this queue live in this file."""
@@ -425,12 +436,18 @@ class Journal:
     def _encode_rewrites(self, number: i64) -> list[tuple[int, int]]:
         """Queue and old file of each entry that is in this batch once more."""
         rewritten: list[tuple[int, int]] = []
+        size: i64 = 0
+        done = 0
         for entry in self._rewrites:
+            done += 1
             if entry.state == WRITTEN and entry.file != IN_SEGMENT and entry.file != number:
                 rewritten.append((entry.queue_id, entry.file))
                 entry.file = number
                 self._writer.message(entry)
-        self._rewrites = []
+                size += entry.message.cost
+                if size > REWRITE_BYTES:
+                    break
+        del self._rewrites[:done]
         return rewritten
 
     def _encode_settled(self) -> None:
