@@ -54,6 +54,7 @@ class BrokerProcess:
         self.started_at = time.monotonic()
         self.start_s = 0.0
         self._news = threading.Condition()
+        self._transports: list[SocketTransport] = []
 
         def limit() -> None:
             if file_size_bytes_max is not None:
@@ -129,7 +130,15 @@ class BrokerProcess:
 
     def transport(self) -> SocketTransport:
         """A connected socket."""
-        return SocketTransport(self.host.strip("[]"), self.port)
+        transport = SocketTransport(self.host.strip("[]"), self.port)
+        self._transports.append(transport)
+        return transport
+
+    def drop_clients(self) -> None:
+        """Close the sockets of all clients that were made here."""
+        for transport in self._transports:
+            transport.close()
+        self._transports.clear()
 
     def raw(self) -> Peer:
         """A connected peer that has not sent a byte."""
@@ -181,6 +190,7 @@ class BrokerProcess:
 
     def end(self) -> None:
         """Make sure that it is gone."""
+        self.drop_clients()
         self._process.kill()
         self.wait()
         assert self._process.stderr is not None

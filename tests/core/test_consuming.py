@@ -1,0 +1,146 @@
+"""Consumers that come and go: what consume, cancel, get and qos leave behind."""
+
+from __future__ import annotations
+
+from pamqp.commands import Basic, Queue
+
+from tests.core.house import House, core, items
+from tests.semantics.messages import Message
+from tests.semantics.peer import Channel
+
+
+def test_a_refused_consume_leaves_nothing_behind(house: House, ch: Channel) -> None:
+    ch.declare_queue("q", auto_delete=True)
+    method = Basic.Consume(queue="q", consumer_tag="t", arguments={"x-priority": "high"})
+    ch.fails(
+        method,
+        406,
+        "PRECONDITION_FAILED - invalid arg 'x-priority' for queue 'q' in vhost '/': "
+        '"expected integer, got longstr"',
+    )
+    assert not house.queue("q").had_consumer
+    ch.consume("q", "t")
+    ch.cancel("t")
+    assert not ch.queue_exists("q")
+
+
+def test_a_tag_can_be_used_again_after_its_cancel(house: House, ch: Channel) -> None:
+    ch.declare_queue("q")
+    for _ in range(3):
+        ch.consume("q", "t")
+        ch.cancel("t")
+    assert house.queue("q").consumers.all == []
+    assert house.core_channel(ch).consumers == {}
+
+
+def test_made_up_tags_differ(ch: Channel) -> None:
+    ch.declare_queue("q")
+    assert len({ch.consume("q") for _ in range(50)}) == 50
+
+
+def test_a_channel_limit_of_nothing_is_no_limit(house: House, ch: Channel) -> None:
+    ch.declare_queue("q")
+    ch.qos(1, global_=True)
+    ch.consume("q")
+    for number in range(5):
+        ch.publish(b"%d" % number, key="q")
+    ch.expect_delivery(b"0")
+    ch.expect_nothing("q")
+    ch.qos(0, global_=True)
+    assert [ch.expect_delivery().body for _ in range(4)] == [b"1", b"2", b"3", b"4"]
+    channel = house.core_channel(ch)
+    assert (channel.unacked_global, channel.prefetch_global) == (0, 0)
+    ch.ack(0, multiple=True)
+    ch.sync("q")
+    assert channel.unacked_global == 0
+
+
+def test_a_limit_that_is_lowered_waits_until_enough_is_settled(ch: Channel) -> None:
+    ch.declare_queue("q")
+    ch.qos(4, global_=True)
+    ch.consume("q")
+    for number in range(8):
+        ch.publish(b"%d" % number, key="q")
+    tags = [ch.expect_delivery().tag for _ in range(4)]
+    ch.qos(2, global_=True)
+    ch.ack(tags[0])
+    ch.ack(tags[1])
+    ch.expect_nothing("q")
+    ch.ack(tags[2])
+    ch.expect_delivery(b"4")
+    ch.expect_nothing("q")
+
+
+def test_a_limit_counts_what_get_took_before_it(house: House, ch: Channel) -> None:
+    ch.declare_queue("q")
+    ch.fill("q", b"0", b"1", b"2", b"3")
+    tag = ch.must_get("q").tag
+    ch.qos(2, global_=True)
+    ch.consume("q")
+    ch.expect_delivery(b"1")
+    ch.expect_nothing("q")
+    ch.ack(tag)
+    ch.expect_delivery(b"2")
+    ch.expect_nothing("q")
+
+
+def test_get_takes_the_next_message_though_a_consumer_waits_for_room(
+    house: House, ch: Channel
+) -> None:
+    ch.declare_queue("q")
+    ch.fill("q", b"0", b"1", b"2")
+    ch.qos(1)
+    ch.consume("q")
+    first = ch.expect_delivery(b"0")
+    message = ch.must_get("q")
+    assert (message.body, message.tag) == (b"1", first.tag + 1)
+    ch.ack(first.tag)
+    ch.expect_delivery(b"2")
+
+
+def test_a_consumer_that_does_not_read_bounds_its_output(house: House, ch: Channel) -> None:
+    """However much there is, and others get theirs meanwhile; in the end it gets all in order."""
+    ch.declare_queue("q")
+    ch.fill("q", *[b"%d" % number + b"x" * 1000 for number in range(1500)])
+    client = house.core_client(ch.peer)
+    house.paused = True
+    ch.send(Basic.Consume(queue="q", consumer_tag="slow", no_ack=True))
+    house.settle()
+    assert client.output_size_max <= client.output.size() <= client.output_size_max + 1200
+    left = house.queue("q").ready.count
+    assert left > 1000
+    house.paused = False
+    bodies = [item.body for item in items(ch) if isinstance(item, Message)]
+    assert [int(body.rstrip(b"x")) for body in bodies] == list(range(1500))
+    assert core(house.node).awaiting_room == 0
+
+
+def test_a_consumer_that_does_not_read_holds_up_no_other(house: House, ch: Channel) -> None:
+    fast = house.channel()
+    ch.declare_queue("q")
+    ch.fill("q", *[b"x" * 1000] * 1500)
+    house.paused = True
+    ch.send(Basic.Consume(queue="q", consumer_tag="slow", no_ack=True))
+    fast.send(Basic.Consume(queue="q", consumer_tag="fast", no_ack=True))
+    house.settle()
+    while house.take_output(fast.peer):
+        house.settle()
+    assert house.queue("q").ready.count == 0
+    slow_size = house.core_client(ch.peer).output.size()
+    assert slow_size <= house.core_client(ch.peer).output_size_max + 1200
+
+
+def test_a_deleted_queue_takes_its_consumers_off_every_channel(house: House, ch: Channel) -> None:
+    ch.declare_queue("q")
+    other = house.channel()
+    old = house.connect(capabilities={}).open_channel()
+    for channel in (ch, other, old):
+        channel.consume("q", "t")
+    ch.send(Queue.Delete(queue="q"))
+    assert ch.expect(Basic.Cancel).consumer_tag == "t"
+    ch.expect(Queue.DeleteOk)
+    assert other.expect(Basic.Cancel).nowait
+    old.expect_nothing()
+    for channel in (ch, other, old):
+        assert house.core_channel(channel).consumers == {}
+        channel.cancel("t")
