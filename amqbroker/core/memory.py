@@ -36,6 +36,8 @@ SPILL_BYTES: Final = 4 * MIB
 SPILL_WRITES_MAX: Final = 32
 # Under pressure so much is put on disk that this share of the limit is left.
 SPARE_DIVISOR: Final = 4
+# If there is nothing that could go, the next look is taken after a growth by this share of the limit.
+IDLE_DIVISOR: Final = 128
 # One read, and what may be left of what was read before when the next one is asked for. Without memory to spare reads
 # are small, and nothing is read ahead.
 READ_BYTES: Final = MIB
@@ -67,6 +69,7 @@ class Memory:
         "bytes",
         "bytes_max",
         "outbox",
+        "read_bytes",
         "reads",
         "spilling",
         "stored",
@@ -76,6 +79,7 @@ class Memory:
     def __init__(self, outbox: SegmentOutbox, bytes_max: i64 = QUEUE_BYTES_MAX) -> None:
         self.bytes: i64 = 0
         self.bytes_max: i64 = bytes_max
+        self.read_bytes: i64 = READ_BYTES
         self.outbox = outbox
         self.writer = SegmentWriter()
         # Queues with something to put on disk, and reads that were not taken by the edge yet.
@@ -137,7 +141,7 @@ class Memory:
                 break
             self.spill(queue, 0)
             excess -= cost
-        self._idle_until = self.bytes + MIB if not self.spilling else 0
+        self._idle_until = self.bytes + self.bytes_max // IDLE_DIVISOR if not self.spilling else 0
 
     def write_some(self) -> None:
         """Put some of what is to go to disk into the next batch."""
@@ -154,7 +158,7 @@ class Memory:
 
     def read_length(self) -> i64:
         """How much to read at once."""
-        return SMALL_READ_BYTES if self.bytes > self.bytes_max else READ_BYTES
+        return SMALL_READ_BYTES if self.bytes > self.bytes_max else self.read_bytes
 
     def read_ahead(self) -> i64:
         """What may be left when more is read."""

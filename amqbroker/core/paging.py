@@ -95,8 +95,6 @@ def _load(broker: Broker, queue: Queue, name: str, data: bytes) -> None:
             entries.append(entry)
     lost = backlog.end_read(reader, len(data), len(entries), kept)
     queue.ready.load(entries, size, lost, backlog.next_index)
-    if not queue.ready.paged:
-        backlog.seal()
     for offset, what in reader.problems:
         _report(broker, queue, name, offset, what)
     _count_lost(broker, queue, name, lost)

@@ -206,6 +206,9 @@ class Queue:
             if backlog is None:
                 backlog = Backlog(self.id, self.memory.outbox)
             self.backlog = backlog
+        if not ready.paged:
+            # What was taken since is in no segment: its indexes must not lie inside of one.
+            backlog.seal()
         entries = ready.cut_tail(keep, min(left, cost_max))
         backlog.append(self.memory.writer, entries)
         ready.disk_next = backlog.next_index

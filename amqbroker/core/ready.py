@@ -3,12 +3,13 @@
 New messages are appended at the tail and taken at the head. A message that was taken and comes back goes to its old
 place: returned entries are a short list of their own that is sorted by index, largest first, and served from its end.
 
-A queue that keeps up has one list, whose head is taken and whose tail grows. When the middle of a long queue is on disk
-it is `paged`, and in pieces:
+A queue that keeps up has one list, whose head is taken and whose tail grows. When the middle of a long queue went to
+disk it is `paged`, and in pieces, until all of that was read and taken:
 
     returned | front: read ahead from disk | on disk only | tail: the newest
 
-`_entries` is the front and `_tail` the tail; they are the same list as long as nothing is on disk.
+`_entries` is the front and `_tail` the tail; they are the same list as long as it is not paged. What is in the front is
+in a segment as well, and never goes there again.
 
 Invariants: every index in `_entries` from `_head` on is smaller than `disk_next`, which is no larger than any index on
 disk, and those are smaller than any in the tail. Only entries of the journal that a start found among segments, and
@@ -78,10 +79,14 @@ class Ready:
         head += 1
         size: i64 = len(self._entries)
         if head == size:
-            self._entries = []
-            if not self.paged:
-                self._tail = self._entries
             head = 0
+            if not self.paged:
+                self._entries = []
+                self._tail = self._entries
+            elif self.on_disk > 0:
+                self._entries = []
+            else:
+                self._end_paging()
         elif head >= COMPACT_MIN and head * 2 > size:
             del self._entries[:head]
             head = 0
@@ -169,8 +174,8 @@ class Ready:
         self.on_disk -= i64(len(entries)) + lost
         self.count -= lost
         self.disk_next = disk_next
-        if self.on_disk == 0:
-            self._join()
+        if self.on_disk == 0 and self._head == len(self._entries):
+            self._end_paging()
 
     def recover(self, on_disk: i64, disk_next: i64) -> None:
         """A start found so much in segments. What is appended from now on is behind it."""
@@ -197,10 +202,10 @@ class Ready:
         self._head = 0
         self.paged = True
 
-    def _join(self) -> None:
-        """Nothing is on disk any more: front and tail are one list again."""
-        self._entries.extend(self._tail)
-        self._tail = self._entries
+    def _end_paging(self) -> None:
+        """Nothing is on disk any more, and all that was read is taken: the tail is all there is."""
+        self._entries = self._tail
+        self._head = 0
         self.paged = False
 
     def take_all(self) -> list[QueueEntry]:

@@ -104,7 +104,7 @@ async def serve(
         report_recovery(folder)
         gc.collect()
         gc.freeze()
-        runner = Runner(node, folder.writer.write)
+        runner = Runner(node, folder.writer.write, folder.read_at)
         async with AsyncExitStack() as stack:
             server = Server(runner)
             for listener in config.listeners:

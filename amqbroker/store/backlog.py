@@ -157,10 +157,21 @@ class Segment:
 class SegmentOutbox:
     """What the backlogs of all queues leave for the next batch."""
 
-    __slots__ = ("appended", "parts", "seed", "set_aside", "unlinks", "writes")
+    __slots__ = (
+        "appended",
+        "messages_max",
+        "parts",
+        "seed",
+        "set_aside",
+        "size_max",
+        "unlinks",
+        "writes",
+    )
 
     def __init__(self, seed: bytes) -> None:
         self.seed = seed
+        self.size_max: i64 = SEGMENT_SIZE_MAX
+        self.messages_max: i64 = SEGMENT_MESSAGES_MAX
         self.writes: list[SegmentWrite] = []
         self.appended: list[Segment] = []
         self.parts: list[SegmentPart] = []
@@ -229,8 +240,6 @@ class Backlog:
         self.segments = segments
         self.redelivered = redelivered
         self._begin_segment()
-        for segment in list(segments):
-            self._drop_if_done(segment)
 
     # Writing.
 
@@ -265,15 +274,12 @@ class Backlog:
         outbox.appended.append(segment)
         if kept > 0:
             outbox.parts.append(segment.part(entries[0].index))
-        if segment.size >= SEGMENT_SIZE_MAX or segment.messages >= SEGMENT_MESSAGES_MAX:
+        if segment.size >= outbox.size_max or segment.messages >= outbox.messages_max:
             self._open = None
 
     def seal(self) -> None:
         """What comes next goes into a new segment."""
-        segment = self._open
         self._open = None
-        if segment is not None:
-            self._drop_if_done(segment)
 
     # Reading.
 
@@ -429,8 +435,10 @@ class Backlog:
 
     def _drop_if_done(self, segment: Segment) -> bool:
         """Let the file go if nothing in it is wanted any more."""
-        if segment.unread > 0 or segment.live() > 0 or segment is self._open:
+        if segment.unread > 0 or segment.live() > 0:
             return False
+        if segment is self._open:
+            self._open = None
         outbox = self._outbox
         if segment.is_damaged:
             # Somebody may want to look at it.

@@ -11,6 +11,7 @@ journal names them, and go after it has forgotten them; what nothing names is re
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final, final
 
 from amqbroker.errors import DiskError
@@ -79,10 +80,13 @@ class JournalFiles:
             _write_snapshot(disk, batch.snapshot)
         for number in batch.deletable:
             disk.delete(journal_name(number))
+        # Nothing is lost if these fail: nothing names the files any more, and a start removes them.
         for name in batch.set_aside:
-            disk.rename(name, name + DAMAGED_SUFFIX)
+            with suppress(DiskError):
+                disk.rename(name, name + DAMAGED_SUFFIX)
         for name in batch.unlinks:
-            disk.delete(name)
+            with suppress(DiskError):
+                disk.delete(name)
 
 
 def _write_segments(disk: Disk, writes: list[SegmentWrite]) -> None:

@@ -284,7 +284,8 @@ class Recovery(RecordVisitor):
         return result
 
     def _finish_segments(self, queue_id: int, queue: _Queue) -> None:
-        segments = queue.segments
+        # The file of one that was settled wholly may be gone already.
+        segments = [segment for segment in queue.segments if segment.live() > 0]
         if not segments:
             return
         segments.sort(key=number_of)

@@ -149,22 +149,28 @@ class NodeTransport:
 
 
 class MemoryDisk:
-    """The data folder of a node in memory: journal files and the snapshot of definitions."""
+    """The data folder of a node in memory: journal files, segments and the snapshot."""
 
     def __init__(self) -> None:
         self.files: dict[int, bytes] = {}
+        self.segments: dict[str, bytes] = {}
         self.snapshot: bytes | None = None
 
     def open(self) -> tuple[Journal, Recovered]:
         """The journal that continues from what is there, in a file of its own."""
         recovered = fold(self.snapshot, sorted(self.files.items()))
         assert not recovered.problems, [str(problem) for problem in recovered.problems]
+        named = {segment.name for found in recovered.segments.values() for segment in found}
+        self.segments = {name: data for name, data in self.segments.items() if name in named}
         number = max(self.files, default=0) + 1
         self.files[number] = file_header(JOURNAL_MAGIC, number, bytes(8))
         return Journal(recovered, number), recovered
 
     def write(self, batch: Batch) -> None:
         """Carry out a batch."""
+        for write in batch.segments:
+            assert write.creates == (write.name not in self.segments)
+            self.segments[write.name] = self.segments.get(write.name, b"") + b"".join(write.chunks)
         number = batch.file_number
         before = b"" if batch.starts_file else self.files[number]
         self.files[number] = before + b"".join(batch.chunks)
@@ -172,6 +178,14 @@ class MemoryDisk:
             self.snapshot = batch.snapshot
         for old in batch.deletable:
             del self.files[old]
+        for name in batch.unlinks:
+            # One of a queue that was deleted before a crash may be gone already.
+            self.segments.pop(name, None)
+        assert batch.set_aside == []
+
+    def read_at(self, name: str, offset: int, length: int) -> bytes:
+        """A piece of a segment."""
+        return self.segments[name][offset : offset + length]
 
 
 class NodeBroker(Broker):
@@ -241,6 +255,11 @@ class NodeBroker(Broker):
             node.password_checked(check, verify(check.stored, check.password), self.now)
             busy = True
         busy = self._write_journal() or busy
+        if not self.disk_is_slow:
+            for request in node.take_reads():
+                data = self._disk.read_at(request.name, request.offset, request.length)
+                node.messages_read(request, data, "", self.now)
+                busy = True
         for connection_id in node.outputs():
             ending = self._connections.get(connection_id)
             if ending is None:
