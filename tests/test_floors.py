@@ -76,43 +76,10 @@ FILE_LINES_MAX = 700
 # Modules that no module imports: they are started.
 STARTED = {"amqbroker.__main__", "amqbroker.pytest_plugin", "amqbroker.testing"}
 
-# Modules without a test file of their own name, and the file that tests them: the broker's rules
-# are what a client sees, so most of core/ is tested through a whole node, fact by fact.
+# Modules without a test file of their own name, and the file that tests them.
 TESTED_BY = {
     "__main__.py": "test_cli.py",
     "pytest_plugin.py": "test_testing.py",
-    "errors.py": "semantics/test_codes.py",
-    "message.py": "wire/test_parser.py",
-    "node.py": "semantics/test_shutdown.py",
-    "core/access.py": "semantics/test_permissions.py",
-    "core/arguments.py": "semantics/test_queues.py",
-    "core/broker.py": "semantics/test_alarms.py",
-    "core/channel.py": "semantics/test_channels.py",
-    "core/client.py": "semantics/test_connection.py",
-    "core/confirms.py": "semantics/test_confirms.py",
-    "core/connection_methods.py": "semantics/test_connection.py",
-    "core/consumer.py": "semantics/test_consuming.py",
-    "core/consuming.py": "semantics/test_consuming.py",
-    "core/definitions.py": "semantics/test_restart.py",
-    "core/entry.py": "semantics/test_acks.py",
-    "core/exchange_methods.py": "semantics/test_exchanges.py",
-    "core/handlers.py": "semantics/test_codes.py",
-    "core/heartbeat.py": "semantics/test_connection.py",
-    "core/held.py": "semantics/test_confirms.py",
-    "core/log.py": "semantics/test_connection.py",
-    "core/names.py": "semantics/test_queues.py",
-    "core/publishing.py": "semantics/test_publishing.py",
-    "core/queue.py": "semantics/test_queues.py",
-    "core/queue_methods.py": "semantics/test_queues.py",
-    "core/ready.py": "semantics/test_acks.py",
-    "core/recovery.py": "semantics/test_restart.py",
-    "core/reply_to.py": "semantics/test_reply_to.py",
-    "core/settling.py": "semantics/test_acks.py",
-    "core/timers.py": "semantics/test_connection.py",
-    "core/transactions.py": "semantics/test_confirms.py",
-    "core/turn.py": "semantics/test_consuming.py",
-    "core/unacked.py": "semantics/test_acks.py",
-    "core/vhost.py": "semantics/test_routing.py",
 }
 
 

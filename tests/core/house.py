@@ -8,7 +8,7 @@ from pamqp import commands
 from pamqp.common import FieldTable
 
 from amqbroker.auth.users import UserStore
-from amqbroker.config import Config
+from amqbroker.config import Config, Store
 from amqbroker.core.broker import Broker
 from amqbroker.core.channel import Channel as CoreChannel
 from amqbroker.core.client import Client
@@ -26,6 +26,7 @@ from tests.semantics.messages import Item
 from tests.semantics.peer import Channel, Peer
 from tests.semantics.transports import MemoryDisk, NodeBroker, NodeTransport
 
+PENDING_BYTES_MAX = 1_000_000
 PERSISTENT = commands.Basic.Properties(delivery_mode=2)
 
 
@@ -38,6 +39,13 @@ class House(NodeBroker):
     def __init__(self) -> None:
         super().__init__()
         self.paused = False
+
+    @staticmethod
+    def _config() -> Config:
+        """The same users and virtual hosts, and a disk that is behind soon."""
+        config = NodeBroker._config()
+        store = Store(journal_pending_bytes_max=PENDING_BYTES_MAX)
+        return Config(vhosts=config.vhosts, users=config.users, store=store)
 
     def run(self) -> None:
         """Turns of the node, unless it is paused."""

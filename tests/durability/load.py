@@ -126,6 +126,28 @@ class Publisher(Loader):
                 self._confirmed += 1
 
 
+class Committer(Publisher):
+    """Publishes in transactions: commit-ok confirms what was published since the last one."""
+
+    def work(self, client: Client) -> None:
+        """Publish and commit."""
+        client.call(commands.Tx.Select(), commands.Tx.SelectOk)
+        commit = frame.marshal(commands.Tx.Commit(), CHANNEL)
+        while True:
+            burst = self.random.randint(1, 30)
+            client.send(b"".join(self._next() for _ in range(burst)) + commit)
+            while self._confirmed < len(self.sent):
+                self.hear(client.receive())
+
+    def hear(self, events: list[Event]) -> None:
+        """Write down the commits."""
+        for event in events:
+            if isinstance(event, commands.Tx.CommitOk):
+                for sent in self.sent[self._confirmed :]:
+                    sent.confirmed = True
+                self._confirmed = len(self.sent)
+
+
 class Consumer(Loader):
     """Consumes one queue: acks most, gives some back, keeps some.
 

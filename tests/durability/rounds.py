@@ -17,7 +17,7 @@ from tests.server.process import BrokerProcess
 
 from .client import Client, Delivery, Lost, ack_frame, publish_frames
 from .ledger import NUMBERS_A_PUBLISHER, Found, QueueLedger, read_body
-from .load import FANOUT, Consumer, Definer, Loader, Publisher, delete, name_of
+from .load import FANOUT, Committer, Consumer, Definer, Loader, Publisher, delete, name_of
 
 # Two that are only filled and two that are consumed; the fanout exchange feeds half of each.
 QUEUES = ("filled", "filled-by-fanout", "consumed", "consumed-by-fanout")
@@ -27,7 +27,7 @@ ROUTES = {
     "consumed": ("consumed",),
     FANOUT: ("filled-by-fanout", "consumed-by-fanout"),
 }
-PUBLISHERS = 3
+PUBLISHERS = (Publisher, Publisher, Publisher, Committer)
 TRANSIENT_QUEUE = "transient"
 
 LOAD_S = (0.02, 0.5)
@@ -68,7 +68,7 @@ class Rounds:
         self._folder = folder
         self._random = Random(seed)
         self._ledgers = {name: QueueLedger(name) for name in QUEUES}
-        self._numbers = [count(each * NUMBERS_A_PUBLISHER) for each in range(PUBLISHERS)]
+        self._numbers = [count(each * NUMBERS_A_PUBLISHER) for each in range(len(PUBLISHERS))]
         self._defined: set[int] = set()
         self._definition_numbers = count()
         self._broker = self._start()
@@ -153,7 +153,8 @@ class Rounds:
     def _loaders(self, port: int) -> list[Loader]:
         random = self._random
         loaders: list[Loader] = [
-            Publisher(port, random.getrandbits(32), numbers, ROUTES) for numbers in self._numbers
+            kind(port, random.getrandbits(32), numbers, ROUTES)
+            for kind, numbers in zip(PUBLISHERS, self._numbers, strict=True)
         ]
         for queue in CONSUMED:
             known = set(self._ledgers[queue].messages)

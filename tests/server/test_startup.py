@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from pika.exceptions import ConnectionClosedByBroker
 from amqbroker.errors import DiskError
 from amqbroker.server.startup import StartError
 from amqbroker.testing import broker
+
+from .process import broker_process
 
 
 def test_every_listener_takes_clients() -> None:
@@ -70,3 +74,35 @@ def test_a_signal_is_a_clean_stop(tmp_path: Path, number: signal.Signals) -> Non
         process.send_signal(number)
         assert process.stderr.read().rstrip().endswith("stopped")
         assert process.wait() == 0
+
+
+def test_the_ready_line_says_where_and_after_how_long(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    with broker_process(tmp_path) as process:
+        pattern = rf" ready on 127.0.0.1:{process.port} after [\d.]+ s, data in {tmp_path}$"
+        assert re.search("INFO amqbroker amqbroker .*" + pattern, process.lines[0])
+        record_property("start_s", f"{process.start_s:.2f}")
+
+
+def test_every_file_that_the_system_allows_is_used(tmp_path: Path) -> None:
+    with broker_process(tmp_path) as process:
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        files = re.search(r"Max open files +(\d+) +(\d+)", limits)
+        assert files is not None
+        assert files[1] == files[2]
+
+
+def test_what_a_crash_left_is_one_warning(tmp_path: Path) -> None:
+    with broker_process(tmp_path) as process:
+        ch = process.channel()
+        ch.declare_queue("q", durable=True)
+    journal = max(tmp_path.glob("journal-*"))
+    journal.write_bytes(journal.read_bytes() + b"torn")
+    with broker_process(tmp_path) as process:
+        assert re.search(
+            rf"WARNING amqbroker {journal.name}, .*: torn by a crash", process.lines[0]
+        )
+        assert process.channel().queue_exists("q")
+    with broker_process(tmp_path) as process:
+        assert not process.find_log("WARNING")

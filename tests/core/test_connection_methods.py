@@ -1,0 +1,141 @@
+"""Steps of the handshake in odd orders, and who may open what."""
+
+from __future__ import annotations
+
+import pytest
+from pamqp.commands import Connection
+
+from tests.core.house import House, core
+from tests.semantics.peer import PROTOCOL_HEADER, Peer
+
+
+def _greeted(house: House) -> Peer:
+    peer = Peer(house.transport())
+    peer.greet()
+    return peer
+
+
+def test_everything_in_one_read_waits_for_the_password(house: House) -> None:
+    """A client may send all it has before it knows whether it may come in."""
+    peer = Peer(house.transport())
+    house.paused = True
+    peer.send_raw(PROTOCOL_HEADER)
+    peer.log_in()
+    peer.send(0, Connection.TuneOk(2047, 131072, 0))
+    peer.send(0, Connection.Open("/"))
+    house.hand_over()
+    checks = core(house.node).password_checks
+    assert len(checks) == 1
+    house.paused = False
+    peer.expect(Connection.Start)
+    peer.expect(Connection.Tune)
+    peer.expect(Connection.OpenOk)
+
+
+def test_what_came_behind_a_wrong_password_is_not_carried_out(house: House) -> None:
+    peer = _greeted(house)
+    house.paused = True
+    peer.log_in(password="wrong")
+    peer.send(0, Connection.TuneOk(2047, 131072, 0))
+    peer.send(0, Connection.Open("/"))
+    house.paused = False
+    assert peer.expect(Connection.Close).reply_code == 403
+    assert core(house.node).open_connections == 0
+    house.advance(3.1)
+    peer.expect_dropped()
+
+
+def test_a_client_that_goes_while_its_password_is_checked(house: House) -> None:
+    peer = _greeted(house)
+    house.paused = True
+    peer.log_in()
+    house.hand_over()
+    checks = house.node.take_password_checks()
+    peer.drop()
+    for check in checks:
+        house.node.password_checked(check, True, house.now)
+    house.paused = False
+    house.run()
+    assert core(house.node).clients == {}
+
+
+def test_a_password_is_checked_by_its_hash_once(house: House) -> None:
+    house.connect().close()
+    peer = _greeted(house)
+    house.paused = True
+    peer.log_in()
+    house.hand_over()
+    assert house.node.take_password_checks() == []
+    house.paused = False
+    peer.tune_ok()
+    peer.open()
+
+
+def test_a_user_that_was_deleted_while_its_password_was_checked(house: House) -> None:
+    peer = _greeted(house)
+    house.paused = True
+    peer.log_in("alice", "alice-pw")
+    house.hand_over()
+    core(house.node).users.remove("alice")
+    house.paused = False
+    assert peer.expect(Connection.Close).reply_code == 403
+    assert any("user 'alice' was deleted" in line for line in house.log_lines)
+
+
+@pytest.mark.parametrize("limit", ["node", "vhost"])
+def test_limits_count_connections_that_are_open(house: House, limit: str) -> None:
+    first = house.connect()
+    house.vhost().max_connections = 2 if limit == "vhost" else 0
+    second = house.connect()
+    third = _greeted(house)
+    third.log_in()
+    third.tune_ok()
+    if limit == "vhost":
+        third.send(0, Connection.Open("/"))
+        third.expect_connection_close(
+            530,
+            "NOT_ALLOWED - access to vhost '/' refused for user 'guest': "
+            "connection limit (2) is reached",
+        )
+    first.drop()
+    second.close()
+    assert (core(house.node).open_connections, house.vhost().connections) == (0, 0)
+    house.connect()
+
+
+def test_connections_to_other_vhosts_do_not_count(house: House) -> None:
+    house.connect()
+    house.vhost("other").max_connections = 1
+    house.connect("stranger", "other")
+    assert (house.vhost().connections, house.vhost("other").connections) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        Connection.Open("/"),
+        Connection.TuneOk(2047, 131072, 0),
+        Connection.CloseOk(),
+        Connection.SecureOk("x"),
+    ],
+    ids=lambda method: str(method.name),
+)
+def test_a_step_out_of_its_place_is_refused(house: House, method: Connection.Open) -> None:
+    """In a running connection by 504; in the handshake by silence."""
+    running = house.connect()
+    running.send(0, method)
+    running.expect_connection_close(
+        504, "CHANNEL_ERROR - unexpected method in connection state running"
+    )
+    starting = _greeted(house)
+    starting.send(0, method)
+    house.advance(3.1)
+    starting.expect_dropped()
+
+
+def test_the_secret_is_updated_with_the_same_password_only(house: House) -> None:
+    peer = house.connect()
+    peer.send(0, Connection.UpdateSecret("guest", "why not"))
+    peer.expect(Connection.UpdateSecretOk)
+    peer.send(0, Connection.UpdateSecret("other", "why not"))
+    peer.expect_connection_close(530, "NOT_ALLOWED - New secret was refused by one of the backends")
