@@ -1,8 +1,8 @@
 """A message as it came, and its place in a queue.
 
-Both are the words that the parser, the queues and the store share: the parser makes a `Message`, a queue makes one
-`Entry` for each message that it holds, the store writes both. There is one of each for every message in memory, so they
-hold bytes and native numbers, nothing decoded.
+Both are the words that the parser, the queues and the store share: the parser makes a `Message`, a
+queue makes one `Entry` for each message that it holds, the store writes both. There is one of each
+for every message in memory, so they hold bytes and native numbers, nothing decoded.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ SETTLED: Final = 3  # settled before its batch was taken: is never written
 class Message:
     """A published message, as it came.
 
-    `channel` is the channel number of the publish. `address` is the exchange and the routing key as two AMQP short
-    strings, length octets included: the key of the route cache and the tail of every basic.deliver. `bits` are
-    MANDATORY and IMMEDIATE. `header` is the payload of the content header frame (class 60, weight, body size, property
-    flags, properties). `body` is the whole body. `persistent` is delivery_mode = 2.
+    `channel` is the channel number of the publish. `address` is the exchange and the routing key as
+    two AMQP short strings, length octets included: the key of the route cache and the tail of every
+    basic.deliver. `bits` are MANDATORY and IMMEDIATE. `header` is the payload of the content header
+    frame (class 60, weight, body size, property flags, properties). `body` is the whole body.
+    `persistent` is delivery_mode = 2.
     """
 
     __slots__ = ("address", "bits", "body", "channel", "header", "persistent")
@@ -48,9 +49,9 @@ class Message:
 class Entry:
     """A message's place in one queue.
 
-    `index` grows with every message of the queue and never falls or repeats: a requeued entry returns to its place by
-    it, and it names the message on disk. `file` is the number of the journal file that holds it, once `state` is
-    WRITTEN.
+    `index` grows with every message of the queue and never falls or repeats: a requeued entry
+    returns to its place by it, and it names the message on disk. `file` is the number of the
+    journal file that holds it, once `state` is WRITTEN.
     """
 
     __slots__ = ("file", "index", "message", "queue_id", "redelivered", "state")

@@ -1,10 +1,10 @@
 """One channel: its state, and which rule answers which command.
 
-States: open; waiting (a reply waits for the journal, later commands are kept in order); closing (the broker sent
-channel.close and ignores everything but the client's close and close-ok).
+States: open; waiting (a reply waits for the journal, later commands are kept in order); closing
+(the broker sent channel.close and ignores everything but the client's close and close-ok).
 
-The AMQP classes live in their own modules: basic.py, consuming.py, topology.py, transactions.py. Each exports its
-handlers; `HANDLERS` maps pamqp's frame classes to them.
+The AMQP classes live in their own modules: basic.py, consuming.py, topology.py, transactions.py.
+Each exports its handlers; `HANDLERS` maps pamqp's frame classes to them.
 
 Source: RabbitMQ's `rabbit_channel`.
 """
@@ -68,7 +68,8 @@ class Channel:
         self.next_delivery_tag: i64 = 1
         self.unacked = Unacked()
         self.consumers: dict[str, Consumer] = {}
-        # basic.qos: global false is the default of later consumers, global true a limit on the channel.
+        # basic.qos: global false is the default of later consumers, global true a limit on the
+        # channel.
         self.prefetch_default: i64 = 0
         self.prefetch_global: i64 = 0
         self.unacked_global: i64 = 0
@@ -95,7 +96,8 @@ class Channel:
         self.client.send(self.number, frame)
 
     def reply_when_durable(self, position: i64, frame: Frame) -> None:
-        """Send `frame` once the journal has reached this position; commands that arrive until then wait."""
+        """Send `frame` once the journal has reached this position; commands that arrive until then
+        wait."""
         if self.client.broker.is_durable(position):
             self.send(frame)
             return
@@ -104,7 +106,10 @@ class Channel:
         self.client.broker.waiting.append(self)
 
     def queue_name(self, name: str) -> str:
-        """An empty name means the last queue that this channel declared. Raises 404 if there is none."""
+        """An empty name means the last queue that this channel declared.
+
+        Raises 404 if there is none.
+        """
         if name:
             return name
         if not self.last_queue:
@@ -112,7 +117,8 @@ class Channel:
         return self.last_queue
 
     def confirm(self, position: i64) -> None:
-        """Answer the last publish once this journal position is durable; 0 means at the end of the turn."""
+        """Answer the last publish once this journal position is durable; 0 means at the end of the
+        turn."""
         confirms = self.confirms
         if confirms is None:
             return
@@ -126,7 +132,8 @@ class Channel:
             self.client.broker.turn.confirming.append(self)
 
     def settled(self, entry: QueueEntry) -> None:
-        """An outstanding entry is not outstanding any more: prefetch comes back, and the queue may go on."""
+        """An outstanding entry is not outstanding any more: prefetch comes back, and the queue may
+        go on."""
         entry.queue.unacked_count -= 1
         consumer = entry.consumer
         if entry.limited:
@@ -164,7 +171,8 @@ class Channel:
         """The channel is gone: consumers leave, and what is outstanding goes back to its queues."""
         self.deferred = []
         self.waiting_position = 0
-        # Nothing may follow close-ok, and the number may be another channel's by the time the journal is there.
+        # Nothing may follow close-ok, and the number may be another channel's by the time the
+        # journal is there.
         self.confirms = None
         if self.transaction is not None:
             self.unacked.restore(self.transaction.taken())

@@ -1,10 +1,12 @@
 """The messages of one queue that wait for a consumer, in index order.
 
-New messages are appended at the tail and taken at the head. A message that was taken and comes back goes to its old
-place: whatever was taken had a smaller index than all that was left, so returned entries stand before the tail, in a
-short list of their own that is sorted by index, largest first, and served from its end.
+New messages are appended at the tail and taken at the head. A message that was taken and comes back
+goes to its old place: whatever was taken had a smaller index than all that was left, so returned
+entries stand before the tail, in a short list of their own that is sorted by index, largest first,
+and served from its end.
 
-Invariant: every index in `_returned` is smaller than every index from `_head` on, and both are in order.
+Invariant: every index in `_returned` is smaller than every index from `_head` on, and both are in
+order.
 """
 
 from __future__ import annotations
@@ -36,7 +38,10 @@ class Ready:
         self.count += 1
 
     def take(self) -> QueueEntry:
-        """Remove and return the entry with the smallest index. The caller knows that `count` is not 0."""
+        """Remove and return the entry with the smallest index.
+
+        The caller knows that `count` is not 0.
+        """
         self.count -= 1
         if self._returned:
             return self._returned.pop()
