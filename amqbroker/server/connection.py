@@ -41,7 +41,6 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_may_write",
-        "_paused",
         "_position",
         "_runner",
         "_transport",
@@ -55,7 +54,6 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.id = 0
         self._may_write = True
-        self._paused = False
         # What was read and not handed on yet.
         self._unread = b""
         self._position = 0
@@ -75,7 +73,12 @@ class Connection(asyncio.Protocol):
         """The socket was read."""
         self._unread = data
         self._position = 0
-        self.read_on()
+        self._hand_on()
+        # After a large read libuv would read on, up to 32 times, before anybody else has a turn.
+        if len(data) > SLICE_BYTES or self._runner.must_wait(self):
+            self._runner.waiting[self.id] = self
+            if self._transport is not None:
+                self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """The peer sends no more; True keeps the socket open for what it is still owed."""
@@ -98,22 +101,17 @@ class Connection(asyncio.Protocol):
     # What the runner calls.
 
     def read_on(self) -> None:
-        """Hand the next slice to the node, and read on if that was the last and nobody minds."""
-        runner = self._runner
+        """A turn later: hand on what is left of the last read; with nothing left, read again."""
         if self._position < len(self._unread):
-            runner.received(self.id, self._next_slice())
-            must_wait = self._position < len(self._unread) or runner.must_wait(self)
-        else:
-            # It has let others get ahead after its last slice, and need not do so twice.
-            must_wait = runner.node.must_pause(self.id)
-        if must_wait:
-            runner.waiting[self.id] = self
-            if not self._paused and self._transport is not None:
-                self._paused = True
-                self._transport.pause_reading()
-        elif self._paused and self._transport is not None:
-            self._paused = False
+            self._hand_on()
+        if self._position < len(self._unread) or self._runner.must_wait(self):
+            self._runner.waiting[self.id] = self
+        elif self._transport is not None:
             self._transport.resume_reading()
+
+    def _hand_on(self) -> None:
+        """Give the next slice to the node."""
+        self._runner.received(self.id, self._next_slice())
 
     def _next_slice(self) -> bytes:
         start = self._position
