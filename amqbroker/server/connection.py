@@ -104,7 +104,12 @@ class Connection(asyncio.Protocol):
         """A turn later: hand on what is left of the last read; with nothing left, read again."""
         if self._position < len(self._unread):
             self._hand_on()
-        if self._position < len(self._unread) or self._runner.must_wait(self):
+            must_wait = self._position < len(self._unread) or self._runner.must_wait(self)
+        else:
+            # Others got ahead after the last slice already: one consumer that never reads would
+            # else stop this connection for good.
+            must_wait = self._runner.node.must_pause(self.id)
+        if must_wait:
             self._runner.waiting[self.id] = self
         elif self._transport is not None:
             self._transport.resume_reading()
