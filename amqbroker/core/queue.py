@@ -17,6 +17,7 @@ from mypy_extensions import i64
 from amqbroker.core.consumer import Consumers
 from amqbroker.core.entry import QueueEntry
 from amqbroker.core.ready import Ready
+from amqbroker.core.timers import Timer
 from amqbroker.exchanges.base import Table
 from amqbroker.message import VOLATILE, Message
 from amqbroker.store.journal import QueueLog
@@ -42,6 +43,7 @@ class Queue:
         "dirty",
         "durable",
         "expires_ms",
+        "expiry",
         "had_consumer",
         "id",
         "log",
@@ -83,6 +85,7 @@ class Queue:
         self.served: i64 = 0
         # x-expires in milliseconds, 0 for never, and when the queue was last used.
         self.expires_ms: i64 = 0
+        self.expiry: Timer | None = None
         self.used_at = 0.0
 
     def enqueue(self, message: Message) -> i64:
