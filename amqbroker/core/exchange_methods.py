@@ -59,8 +59,7 @@ def declare(channel: Channel, frame: Frame) -> None:
     check_equivalent_flag("durable", resource, method.durable, existing.durable)
     check_equivalent_flag("auto_delete", resource, method.auto_delete, existing.auto_delete)
     check_equivalent_flag("internal", resource, method.internal, existing.internal)
-    compared = (ALTERNATE, *existing.own_arguments)
-    check_equivalent_arguments(resource, arguments, existing.arguments, compared)
+    check_equivalent_arguments(resource, arguments, existing.arguments, (ALTERNATE,))
     _answer(channel, method.nowait, m.ExchangeDeclareOk(), 0)
 
 
