@@ -21,6 +21,9 @@ from amqbroker.config import Config
 from amqbroker.core import connection_methods, log
 from amqbroker.core.broker import DISK_ALARM, Broker, PasswordCheck
 from amqbroker.core.client import CLOSING, DONE, Client
+from amqbroker.core.consuming import resume_gets
+from amqbroker.core.memory import ReadRequest
+from amqbroker.core.paging import empty_file, messages_read
 from amqbroker.core.queue import last_served
 from amqbroker.core.recovery import restore
 from amqbroker.errors import INTERNAL_ERROR, ConnectionException
@@ -142,7 +145,18 @@ class Node:
     def journal_synced(self, position: int) -> None:
         """The batch of this position is durable, and all before it."""
         self._journal.synced(position)
+        memory = self._broker.memory
+        for queue in memory.stored:
+            queue.wake()
+        memory.stored = []
         self._after_sync()
+
+    def messages_read(
+        self, request: ReadRequest, data: bytes | None, reason: str, now: float
+    ) -> None:
+        """A ReadRequest was carried out; no data means that it failed, for this reason."""
+        self._broker.now = now
+        messages_read(self._broker, request, data, reason)
 
     def journal_failed(self, reason: str) -> None:
         """The disk refused a batch: nothing is confirmed any more, publishers are blocked."""
@@ -172,8 +186,13 @@ class Node:
             if len(queues) > 1:
                 queues.sort(key=last_served)
             for queue in queues:
+                if queue.waiting_gets:
+                    resume_gets(queue)
                 if queue.deliver() and not queue.deleted:
                     queue.wake()
+                broker.memory.look_at(queue)
+            if broker.memory.is_short():
+                broker.memory.relieve(broker.all_queues())
         if turn.confirming:
             channels = turn.confirming
             turn.confirming = []
@@ -289,6 +308,8 @@ class Node:
     def take_batch(self, now: float) -> Batch | None:
         """What the journal has to write now; `journal_synced` or `journal_failed` must follow."""
         journal = self._journal
+        if journal.is_idle():
+            self._prepare_batch()
         if not journal.due(now):
             return None
         before = journal.synced_position
@@ -296,6 +317,21 @@ class Node:
         if batch is None and journal.synced_position != before:
             self._after_sync()
         return batch
+
+    def _prepare_batch(self) -> None:
+        """What goes from memory to segments, or keeps old journal files, goes along."""
+        memory = self._broker.memory
+        number = self._journal.file_to_empty()
+        if number:
+            empty_file(self._broker, number)
+        if memory.spilling:
+            memory.write_some()
+
+    def take_reads(self) -> list[ReadRequest]:
+        """Pieces of segments that are to be read; each is answered with `messages_read`."""
+        reads = self._broker.memory.reads
+        self._broker.memory.reads = []
+        return reads
 
     def take_password_checks(self) -> list[PasswordCheck]:
         """Logins that wait for a slow hash."""

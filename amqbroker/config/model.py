@@ -101,6 +101,14 @@ class Store(Struct, frozen=True, forbid_unknown_fields=True):
     )
 
 
+class Memory(Struct, frozen=True, forbid_unknown_fields=True):
+    """What messages may take in memory."""
+
+    queue_bytes_max: Annotated[int, Meta(ge=1_048_576, le=1_099_511_627_776, extra=SIZE)] = (
+        134_217_728
+    )
+
+
 class ServerProperties(Struct, frozen=True, forbid_unknown_fields=True):
     """What clients are told in connection.start.
 
@@ -137,5 +145,6 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     loopback_users: tuple[str, ...] = ("guest",)
     limits: Limits = field(default_factory=Limits)
     store: Store = field(default_factory=Store)
+    memory: Memory = field(default_factory=Memory)
     server_properties: ServerProperties = field(default_factory=ServerProperties)
     log: Log = field(default_factory=Log)

@@ -15,6 +15,7 @@ from mypy_extensions import i64
 from amqbroker.auth.users import UserStore
 from amqbroker.config import Config
 from amqbroker.core.log import LogLine
+from amqbroker.core.memory import Memory
 from amqbroker.core.queue import Queue
 from amqbroker.core.reply_to import ReplyConsumer
 from amqbroker.core.timers import Timers, TimerTarget
@@ -57,7 +58,10 @@ class Broker:
         self.journal = journal
         self.random = random
         self.now = 0.0
-        self.turn = Turn()
+        self.turn = Turn(Memory(journal.segments, config.memory.queue_bytes_max))
+        self.memory = self.turn.memory
+        # Messages that could not be read from disk.
+        self.messages_lost = 0
         self.timers = Timers()
         self.vhosts: dict[str, VirtualHost] = {}
         self.clients: dict[int, Client] = {}
@@ -82,6 +86,15 @@ class Broker:
     def log(self, level: int, text: str, **fields: object) -> None:
         """One line for the log."""
         self.log_lines.append(LogLine(level, text, fields))
+
+    @property
+    def memory_bytes(self) -> int:
+        """What messages take in memory, in bytes."""
+        return self.memory.bytes
+
+    def all_queues(self) -> list[Queue]:
+        """Every queue of every virtual host."""
+        return [queue for vhost in self.vhosts.values() for queue in vhost.queues.values()]
 
     def is_durable(self, position: i64) -> bool:
         """Whether the journal has reached this position; 0 is always reached."""

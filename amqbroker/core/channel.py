@@ -1,7 +1,7 @@
 """One channel: its state, and which rule answers which command.
 
-States: open; waiting (a reply waits for the journal, later commands are kept in order); closing
-(the broker sent channel.close and ignores everything but the client's close and close-ok).
+States: open; waiting (a reply waits for the journal or the disk, later commands are kept in order);
+closing (the broker sent channel.close and ignores everything but the client's close and close-ok).
 
 The AMQP classes live in their own modules: basic.py, consuming.py, topology.py, transactions.py.
 Each exports its handlers; `HANDLERS` maps pamqp's frame classes to them.
@@ -19,7 +19,7 @@ from pamqp.base import Frame
 from amqbroker.core.confirms import Confirms
 from amqbroker.core.consumer import Consumer
 from amqbroker.core.entry import QueueEntry
-from amqbroker.core.held import Transaction
+from amqbroker.core.held import HeldGet, Transaction
 from amqbroker.core.queue import Queue
 from amqbroker.core.reply_to import ReplyConsumer
 from amqbroker.core.unacked import Unacked
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 # What a command costs while it waits, besides its content.
 DEFERRED_OVERHEAD_BYTES: Final = 200
+
+
+# Channel.waiting_position of a channel that waits for messages from disk.
+ON_DISK: Final = -1
 
 
 @final
@@ -61,6 +65,7 @@ class Channel:
         "unacked",
         "unacked_global",
         "vhost",
+        "waiting_get",
         "waiting_position",
         "waiting_reply",
     )
@@ -94,6 +99,8 @@ class Channel:
         self.waiting_position: i64 = 0
         self.waiting_reply: bytes = b""
         self.committing = False
+        # A basic.get that waits for the disk, with the position ON_DISK.
+        self.waiting_get: HeldGet | None = None
         self.deferred: list[object] = []
         self.deferred_bytes: i64 = 0
 
@@ -194,6 +201,7 @@ class Channel:
         """The channel is gone: consumers leave, and what is outstanding goes back to its queues."""
         self.take_deferred()
         self.waiting_position = 0
+        self.waiting_get = None
         # Nothing may follow close-ok, and the number may be another channel's by the time the
         # journal is there.
         self.confirms = None

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, cast
 from pamqp.base import Frame
 
 from amqbroker.core import access
+from amqbroker.core.channel import ON_DISK
 from amqbroker.core.consumer import Consumer
+from amqbroker.core.held import HeldGet
 from amqbroker.core.names import made_up_name, queue_resource
 from amqbroker.core.reply_to import REPLY_QUEUE, ReplyConsumer
 from amqbroker.errors import access_refused, not_allowed, not_implemented, precondition_failed
@@ -123,6 +125,38 @@ def get(channel: Channel, frame: Frame) -> None:
     queue = vhost.queue(name)
     access.check_owner(client, queue, vhost.name)
     client.broker.queue_used(vhost, queue)
+    ready = queue.ready
+    if ready.paged and not ready.is_loaded():
+        held = HeldGet(channel, queue, method.no_ack)
+        channel.waiting_get = held
+        channel.waiting_position = ON_DISK
+        queue.waiting_gets.append(held)
+        queue.wake()
+        return
+    _answer_get(channel, queue, method.no_ack)
+
+
+def resume_gets(queue: Queue) -> None:
+    """Messages came from disk, or there are none any more: answer who waits for them."""
+    waiting = queue.waiting_gets
+    queue.waiting_gets = []
+    for held in waiting:
+        channel = held.channel
+        if channel.waiting_get is not held:
+            continue
+        if queue.ready.paged and not queue.ready.is_loaded():
+            queue.waiting_gets.append(held)
+            continue
+        channel.waiting_get = None
+        channel.waiting_position = 0
+        _answer_get(channel, queue, held.no_ack)
+        deferred = channel.deferred
+        channel.deferred = []
+        channel.client.run(deferred)
+
+
+def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
+    client = channel.client
     if queue.ready.count == 0:
         channel.send(m.BasicGetEmpty())
         return
@@ -139,7 +173,7 @@ def get(channel: Channel, frame: Frame) -> None:
         client.payload_size_max,
     )
     client.mark_output()
-    if method.no_ack:
+    if no_ack:
         queue.settle(entry)
         return
     entry.delivery_tag = tag

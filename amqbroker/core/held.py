@@ -8,6 +8,7 @@ from amqbroker.core.entry import QueueEntry
 from amqbroker.message import Message
 
 if TYPE_CHECKING:
+    from amqbroker.core.channel import Channel
     from amqbroker.core.queue import Queue
 
 # HeldSettle.outcome
@@ -35,6 +36,18 @@ class HeldSettle:
     def __init__(self, entries: list[QueueEntry], outcome: int) -> None:
         self.entries = entries
         self.outcome = outcome
+
+
+@final
+class HeldGet:
+    """A basic.get whose message is still on its way from disk."""
+
+    __slots__ = ("channel", "no_ack", "queue")
+
+    def __init__(self, channel: Channel, queue: Queue, no_ack: bool) -> None:
+        self.channel = channel
+        self.queue = queue
+        self.no_ack = no_ack
 
 
 @final

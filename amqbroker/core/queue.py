@@ -16,10 +16,13 @@ from mypy_extensions import i64
 
 from amqbroker.core.consumer import Consumers
 from amqbroker.core.entry import QueueEntry
+from amqbroker.core.held import HeldGet
+from amqbroker.core.memory import ReadRequest
 from amqbroker.core.ready import Ready
 from amqbroker.core.timers import Timer
 from amqbroker.exchanges.base import Table
 from amqbroker.message import VOLATILE, Message
+from amqbroker.store.backlog import Backlog
 from amqbroker.store.journal import QueueLog
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
 # Messages that one queue may send in one turn, so that others and the sockets get theirs.
 DELIVERIES_A_TURN: Final = 4096
+# Messages at the head of a queue with consumers that do not go to disk with those behind them.
+KEPT_FOR_CONSUMERS: Final = 4096
 
 
 @final
@@ -38,6 +43,7 @@ class Queue:
         "_turn",
         "arguments",
         "auto_delete",
+        "backlog",
         "consumers",
         "deleted",
         "dirty",
@@ -47,13 +53,16 @@ class Queue:
         "had_consumer",
         "id",
         "log",
+        "memory",
         "name",
         "next_index",
         "owner",
         "ready",
         "served",
+        "spill_down_to",
         "unacked_count",
         "used_at",
+        "waiting_gets",
     )
 
     def __init__(
@@ -74,6 +83,13 @@ class Queue:
         self.owner = owner
         self.arguments = arguments
         self.log: QueueLog | None = None
+        # What is on disk; None for a queue that never had anything there.
+        self.backlog: Backlog | None = None
+        self.memory = turn.memory
+        # While its tail goes to disk: how many bytes shall be left of it, else -1.
+        self.spill_down_to: i64 = -1
+        # basic.gets that wait for the disk.
+        self.waiting_gets: list[HeldGet] = []
         self.ready = Ready()
         self.next_index: i64 = 0
         self.unacked_count: i64 = 0
@@ -92,6 +108,7 @@ class Queue:
         """Append a message; the journal position to wait for, 0 if there is nothing to wait for."""
         entry = QueueEntry(message, self, self.next_index)
         self.next_index += 1
+        self.memory.hold(message)
         self.ready.append(entry)
         if not self.dirty:
             self.wake()
@@ -113,6 +130,8 @@ class Queue:
         consumers = self.consumers
         sent: i64 = 0
         while ready.count > 0 and sent < DELIVERIES_A_TURN:
+            if ready.paged and not ready.is_loaded():
+                break
             consumer = consumers.next()
             if consumer is None:
                 break
@@ -121,10 +140,13 @@ class Queue:
         if sent > 0:
             self._turn.served += 1
             self.served = self._turn.served
+        if ready.paged:
+            self._read_ahead()
         return sent == DELIVERIES_A_TURN and ready.count > 0
 
     def settle(self, entry: QueueEntry) -> None:
         """This entry is done with, for ever."""
+        self.memory.release(entry.message)
         if entry.state != VOLATILE:
             log = self.log
             if log is not None:
@@ -133,31 +155,87 @@ class Queue:
     def requeue(self, entries: list[QueueEntry]) -> None:
         """Outstanding entries come back to their places, marked as redelivered."""
         if self.deleted:
+            for entry in entries:
+                self.memory.release(entry.message)
             return
         for entry in entries:
             entry.redelivered = True
+            entry.deliveries += 1
             entry.consumer = None
         self.ready.put_back(entries)
         self.wake()
 
     def purge(self) -> int:
         """Drop every ready message; how many there were."""
+        count = self.ready.count
         dropped = self.ready.take_all()
-        log = self.log
-        if log is not None:
-            log.settle_all([entry for entry in dropped if entry.state != VOLATILE])
-        return len(dropped)
+        for entry in dropped:
+            self.settle(entry)
+        if self.backlog is not None:
+            self.backlog.drop_unread()
+        if self.waiting_gets:
+            self.wake()
+        return count
 
     def delete(self) -> int:
         """Drop everything, for ever; how many messages were ready. Outstanding ones settle into
         nothing."""
         self.deleted = True
         count = self.ready.count
-        self.ready.take_all()
+        for entry in self.ready.take_all():
+            self.memory.release(entry.message)
         if self.log is not None:
             self.log.close()
             self.log = None
+        elif self.backlog is not None:
+            self.backlog.close()
+        if self.waiting_gets:
+            self.wake()
         return count
+
+    # To disk and back.
+
+    def spill(self, cost_max: i64) -> bool:
+        """Put the oldest of the tail into the next batch; False if nothing more is to go."""
+        ready = self.ready
+        # The oldest messages of a queue that is being consumed are wanted next: they stay.
+        keep: i64 = KEPT_FOR_CONSUMERS if self.consumers.all and not ready.paged else 0
+        if ready.tail_count() <= keep:
+            return False
+        left = ready.tail_cost() - self.spill_down_to
+        if left <= 0:
+            return False
+        backlog = self.backlog
+        if backlog is None:
+            backlog = self.log.backlog if self.log is not None else None
+            if backlog is None:
+                backlog = Backlog(self.id, self.memory.outbox)
+            self.backlog = backlog
+        if not ready.paged:
+            # What was taken since is in no segment: its indexes must not lie inside of one.
+            backlog.seal()
+        entries = ready.cut_tail(keep, min(left, cost_max))
+        backlog.append(self.memory.writer, entries)
+        ready.disk_next = backlog.next_index
+        if self.log is not None:
+            self.log.stored(entries)
+        for entry in entries:
+            self.memory.release(entry.message)
+        self.memory.stored.append(self)
+        return True
+
+    def _read_ahead(self) -> None:
+        """Ask for the next messages on disk, if they will be wanted soon."""
+        backlog = self.backlog
+        assert backlog is not None, self.name
+        ready = self.ready
+        if not self.consumers.all and not self.waiting_gets:
+            return
+        if ready.is_loaded() and ready.front_cost() > self.memory.read_ahead():
+            return
+        piece = backlog.next_read(self.memory.read_length())
+        if piece is not None:
+            self.memory.reads.append(ReadRequest(self, piece))
 
 
 def last_served(queue: Queue) -> int:

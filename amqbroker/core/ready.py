@@ -1,12 +1,22 @@
 """The messages of one queue that wait for a consumer, in index order.
 
 New messages are appended at the tail and taken at the head. A message that was taken and comes back
-goes to its old place: whatever was taken had a smaller index than all that was left, so returned
-entries stand before the tail, in a short list of their own that is sorted by index, largest first,
-and served from its end.
+goes to its old place: returned entries are a short list of their own that is sorted by index,
+largest first, and served from its end.
 
-Invariant: every index in `_returned` is smaller than every index from `_head` on, and both are in
-order.
+A queue that keeps up has one list, whose head is taken and whose tail grows. When the middle of a
+long queue went to disk it is `paged`, and in pieces, until all of that was read and taken:
+
+    returned | front: read ahead from disk | on disk only | tail: the newest
+
+`_entries` is the front and `_tail` the tail; they are the same list as long as it is not paged.
+What is in the front was in the queue before it was paged, or is in a segment as well; it does not
+go to disk.
+
+Invariants: every index in `_entries` from `_head` on is smaller than `disk_next`, which is no
+larger than any index on disk, and those are smaller than any in the tail. `_returned` has entries
+that were taken, and those of the journal that a start found among segments. `count` is exact: it
+has what is on disk as well.
 """
 
 from __future__ import annotations
@@ -16,6 +26,7 @@ from typing import Final, final
 from mypy_extensions import i64
 
 from amqbroker.core.entry import QueueEntry
+from amqbroker.message import ENTRY_OVERHEAD_BYTES, Entry
 
 COMPACT_MIN: Final = 512
 
@@ -24,42 +35,82 @@ COMPACT_MIN: Final = 512
 class Ready:
     """A FIFO that takes entries back at their place."""
 
-    __slots__ = ("_entries", "_head", "_returned", "count")
+    __slots__ = (
+        "_entries",
+        "_front_bytes",
+        "_head",
+        "_returned",
+        "_tail",
+        "_tail_bytes",
+        "count",
+        "disk_next",
+        "on_disk",
+        "paged",
+    )
 
     def __init__(self) -> None:
         self._entries: list[QueueEntry | None] = []
+        self._tail = self._entries
         self._head: i64 = 0
         self._returned: list[QueueEntry] = []
+        # The cost of messages. Of one list that is front and tail, only the sum counts.
+        self._front_bytes: i64 = 0
+        self._tail_bytes: i64 = 0
         self.count: i64 = 0
+        self.paged = False
+        self.on_disk: i64 = 0
+        self.disk_next: i64 = 0
 
     def append(self, entry: QueueEntry) -> None:
         """`entry.index` is larger than every index before it."""
-        self._entries.append(entry)
+        self._tail.append(entry)
+        self._tail_bytes += entry.message.cost
         self.count += 1
 
     def take(self) -> QueueEntry:
         """Remove and return the entry with the smallest index.
 
-        The caller knows that `count` is not 0.
+        The caller knows that `count` is not 0, and if this is paged, that `is_loaded`.
         """
         self.count -= 1
-        if self._returned:
-            return self._returned.pop()
         head = self._head
+        if self._returned and self._returned_is_first():
+            return self._returned.pop()
         entry = self._entries[head]
         assert entry is not None, head
+        self._front_bytes -= entry.message.cost
         # The slot lets go of the message at once; the list itself is cut when half of it is empty.
         self._entries[head] = None
         head += 1
         size: i64 = len(self._entries)
         if head == size:
-            self._entries = []
             head = 0
+            if not self.paged:
+                self._entries = []
+                self._tail = self._entries
+            elif self.on_disk > 0:
+                self._entries = []
+            else:
+                self._end_paging()
         elif head >= COMPACT_MIN and head * 2 > size:
             del self._entries[:head]
             head = 0
         self._head = head
         return entry
+
+    def is_loaded(self) -> bool:
+        """Whether `take` can go on without the disk."""
+        if not self.paged or self._head < len(self._entries):
+            return True
+        return bool(self._returned) and self._returned[-1].index < self.disk_next
+
+    def _returned_is_first(self) -> bool:
+        """Whether a returned entry is the first of all."""
+        if self._head == len(self._entries):
+            return True
+        entry = self._entries[self._head]
+        assert entry is not None, self._head
+        return self._returned[-1].index < entry.index
 
     def put_back(self, entries: list[QueueEntry]) -> None:
         """Return entries that were taken before, in any order."""
@@ -82,21 +133,111 @@ class Ready:
                 high = middle
         return low
 
+    # To disk and back.
+
+    def tail_count(self) -> i64:
+        """How many messages could go to disk."""
+        if self.paged:
+            return len(self._tail)
+        return i64(len(self._entries)) - self._head
+
+    def tail_cost(self) -> i64:
+        """What would be gained by that, in bytes."""
+        cost = self._tail_bytes if self.paged else self._front_bytes + self._tail_bytes
+        return cost + self.tail_count() * ENTRY_OVERHEAD_BYTES
+
+    def front_cost(self) -> i64:
+        """What was read ahead, in bytes. Only if this is paged."""
+        return self._front_bytes + (i64(len(self._entries)) - self._head) * ENTRY_OVERHEAD_BYTES
+
+    def cut_tail(self, keep: i64, cost_max: i64) -> list[Entry]:
+        """Remove the oldest of the tail, about this much, to be put on disk; they still count.
+
+        Of a queue that is not paged yet the oldest `keep` stay, for its consumers. `tail_count`
+        must be larger.
+        """
+        if not self.paged:
+            self._split(keep)
+        taken: list[Entry] = []
+        size: i64 = 0
+        cost: i64 = 0
+        for entry in self._tail:
+            assert entry is not None
+            taken.append(entry)
+            size += entry.message.cost
+            cost += entry.message.cost + ENTRY_OVERHEAD_BYTES
+            if cost >= cost_max:
+                break
+        del self._tail[: len(taken)]
+        self._tail_bytes -= size
+        self.on_disk += len(taken)
+        return taken
+
+    def load(self, entries: list[QueueEntry | None], size: i64, lost: i64, disk_next: i64) -> None:
+        """These were read from disk, `lost` will never be; `size` is the cost of messages."""
+        self._entries.extend(entries)
+        self._front_bytes += size
+        self.on_disk -= i64(len(entries)) + lost
+        self.count -= lost
+        self.disk_next = disk_next
+        if self.on_disk == 0 and self._head == len(self._entries):
+            self._end_paging()
+
+    def recover(self, on_disk: i64, disk_next: i64) -> None:
+        """A start found so much in segments. What is appended from now on is behind it."""
+        assert self.count == 0, self.count
+        self.count = on_disk
+        self.on_disk = on_disk
+        self.disk_next = disk_next
+        self._tail = []
+        self.paged = True
+
+    def _split(self, keep: i64) -> None:
+        """The oldest become the front, the others the tail."""
+        start = self._head + keep
+        front = self._entries[self._head : start]
+        size: i64 = 0
+        for entry in front:
+            assert entry is not None
+            size += entry.message.cost
+        del self._entries[:start]
+        self._tail = self._entries
+        self._tail_bytes += self._front_bytes - size
+        self._entries = front
+        self._front_bytes = size
+        self._head = 0
+        self.paged = True
+
+    def _end_paging(self) -> None:
+        """Nothing is on disk any more, and all that was read is taken: the tail is all there is."""
+        self._entries = self._tail
+        self._head = 0
+        self.paged = False
+
     def take_all(self) -> list[QueueEntry]:
-        """Remove and return everything, in index order."""
+        """Remove everything, and return what is in memory, in index order."""
         everything = self.entries()
         self._entries = []
+        self._tail = self._entries
         self._head = 0
         self._returned = []
+        self._front_bytes = 0
+        self._tail_bytes = 0
         self.count = 0
+        self.on_disk = 0
+        self.paged = False
         return everything
 
     def entries(self) -> list[QueueEntry]:
-        """Everything, in index order, left where it is."""
+        """Everything in memory, in index order, left where it is."""
         found = self._returned[::-1]
         for entry in self._entries[self._head :]:
             if entry is not None:
                 found.append(entry)
+        if self.paged:
+            for entry in self._tail:
+                if entry is not None:
+                    found.append(entry)
         return found
 
 

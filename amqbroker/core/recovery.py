@@ -92,10 +92,25 @@ def _restore_queue(broker: Broker, vhost: VirtualHost, name: str, table: Table) 
 
 
 def _restore_messages(queue: Queue, entries: list[Entry], next_index: i64) -> None:
+    backlog = queue.log.backlog if queue.log is not None else None
+    last: i64 = -1
+    if backlog is not None and backlog.unread > 0:
+        queue.backlog = backlog
+        queue.ready.recover(backlog.unread, backlog.next_index)
+        last = backlog.segments[-1].last
+    returned: list[QueueEntry] = []
     for entry in entries:
         restored = QueueEntry(entry.message, queue, entry.index)
+        restored.expires_at = entry.expires_at
+        restored.deliveries = entry.deliveries
         restored.state = entry.state
         restored.file = entry.file
         restored.redelivered = entry.redelivered
-        queue.ready.append(restored)
+        queue.memory.hold(entry.message)
+        if entry.index > last:
+            queue.ready.append(restored)
+        else:
+            returned.append(restored)
+    if returned:
+        queue.ready.put_back(returned)
     queue.next_index = next_index

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, final
 
 from mypy_extensions import i64
 
+from amqbroker.core.memory import Memory
+from amqbroker.store.backlog import SegmentOutbox
+
 if TYPE_CHECKING:
     from amqbroker.core.channel import Channel
     from amqbroker.core.client import Client
@@ -21,9 +24,10 @@ if TYPE_CHECKING:
 class Turn:
     """The work lists of the turn that is under way."""
 
-    __slots__ = ("confirming", "outputs", "queues", "served")
+    __slots__ = ("confirming", "memory", "outputs", "queues", "served")
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Memory | None = None) -> None:
+        self.memory = memory if memory is not None else Memory(SegmentOutbox(bytes(8)))
         # Queues with something to deliver or someone to deliver to.
         self.queues: list[Queue] = []
         # Grows with every queue that delivers.

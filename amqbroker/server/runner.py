@@ -23,6 +23,7 @@ from anyio.abc import TaskGroup
 
 from amqbroker.auth.passwords import verify
 from amqbroker.core.broker import PasswordCheck
+from amqbroker.core.memory import ReadRequest
 from amqbroker.errors import DiskError
 from amqbroker.node import Node, PeerInfo
 from amqbroker.server.connection import YIELD_S
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 # Password hashes are slow by intent: at most this many threads work on them.
 PASSWORD_THREADS: Final = 2
+# Reads of segments at a time: enough to keep a disk busy.
+READ_THREADS: Final = 4
 
 logger = logging.getLogger("amqbroker")
 
@@ -41,9 +44,16 @@ logger = logging.getLogger("amqbroker")
 class Runner:
     """What every node has once."""
 
-    def __init__(self, node: Node, write: Callable[[Batch], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        write: Callable[[Batch], Awaitable[None]],
+        read_at: Callable[[str, int, int], Awaitable[bytes]],
+    ) -> None:
         self.node = node
         self._write = write
+        self._read_at = read_at
+        self._reads = anyio.CapacityLimiter(READ_THREADS)
         self.loop = asyncio.get_running_loop()
         self.connections: dict[int, Connection] = {}
         # Connections that are not read for now.
@@ -169,6 +179,9 @@ class Runner:
             connection = self.connections.get(connection_id)
             if connection is not None:
                 connection.flush()
+        for request in node.take_reads():
+            assert self._tasks is not None
+            self._tasks.start_soon(self._read, request)
         for check in node.take_password_checks():
             assert self._tasks is not None
             self._tasks.start_soon(self._check_password, check)
@@ -243,6 +256,18 @@ class Runner:
         self._clock = None
         self.node.on_time(self.now)
         self.end_turn()
+
+    async def _read(self, request: ReadRequest) -> None:
+        """Messages of a queue that is longer than memory."""
+        data: bytes | None = None
+        reason = ""
+        async with self._reads:
+            try:
+                data = await self._read_at(request.name, request.offset, request.length)
+            except DiskError as error:
+                reason = str(error)
+        self.node.messages_read(request, data, reason, self.now)
+        self._run_turn()
 
     async def _check_password(self, check: PasswordCheck) -> None:
         right = await anyio.to_thread.run_sync(

@@ -100,7 +100,7 @@ async def serve(
     try:
         node = Node(config, folder.journal, folder.recovered, Random(), time.monotonic())
         report_recovery(folder)
-        runner = Runner(node, folder.writer.write)
+        runner = Runner(node, folder.writer.write, folder.read_at)
         listeners = Listeners(runner)
         try:
             for address in config.listeners:

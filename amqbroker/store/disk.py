@@ -1,4 +1,4 @@
-"""All that the store asks of the operating system: one data folder and the files in it.
+"""All that the store asks of the operating system: one data folder, its files and its folders.
 
 `files.RealDisk` is the real one. Names are relative to the folder. Every method may raise DiskError
 and nothing else. After a failed write or sync the contents of that file are unknown.
@@ -25,14 +25,23 @@ class DiskFile(Protocol):
 class Disk(Protocol):
     """A data folder."""
 
-    def list_names(self) -> list[str]:
-        """The names in the folder, in order."""
+    def list_names(self, folder: str = "") -> list[str]:
+        """The names in the folder, or in a folder in it, in order. One that is missing is empty."""
 
     def read(self, name: str) -> bytes:
         """A whole file."""
 
+    def make_folder(self, folder: str) -> None:
+        """A folder in the folder, if it is missing. A crash may lose it until `sync_folder`."""
+
+    def read_at(self, name: str, offset: int, length: int) -> bytes:
+        """A piece of a file; less than asked for where the file ends."""
+
     def create(self, name: str) -> DiskFile:
         """A new, empty file; the name must be free. A crash may lose it until `sync_folder`."""
+
+    def open_append(self, name: str) -> DiskFile:
+        """A file that is there, to be written at its end."""
 
     def truncate(self, name: str, size: int) -> None:
         """Cut a file to this size and sync it."""
@@ -43,8 +52,8 @@ class Disk(Protocol):
     def delete(self, name: str) -> None:
         """Remove a file. A crash may undo it until `sync_folder`."""
 
-    def sync_folder(self) -> None:
-        """Return once all creates, renames and deletes are on the disk."""
+    def sync_folder(self, folder: str = "") -> None:
+        """Return once all creates, renames and deletes in the folder are on the disk."""
 
     def free_bytes(self) -> int:
         """How much the disk still takes."""

@@ -77,6 +77,16 @@ def _write_all(descriptor: int, chunks: list[bytes]) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+def _read_all(descriptor: int, offset: int, length: int) -> bytes:
+    data = os.pread(descriptor, length, offset)
+    while len(data) < length:
+        more = os.pread(descriptor, length - len(data), offset + len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
 @final
 class RealDisk:
     """A data folder of the operating system."""
@@ -86,10 +96,16 @@ class RealDisk:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def list_names(self) -> list[str]:
-        """The names in the folder, in order."""
-        with _os_errors(self._folder, "list"):
-            return sorted(os.listdir(self._folder))
+    def list_names(self, folder: str = "") -> list[str]:
+        """The names in the folder, or in a folder in it, in order."""
+        path = self._folder / folder
+        with _os_errors(path, "list"):
+            try:
+                return sorted(os.listdir(path))
+            except FileNotFoundError:
+                if folder:
+                    return []
+                raise
 
     def read(self, name: str) -> bytes:
         """A whole file."""
@@ -97,12 +113,34 @@ class RealDisk:
         with _os_errors(path, "read"):
             return path.read_bytes()
 
+    def make_folder(self, folder: str) -> None:
+        """A folder in the folder, if it is missing."""
+        path = self._folder / folder
+        with _os_errors(path, "create"):
+            path.mkdir(mode=0o700, exist_ok=True)
+
+    def read_at(self, name: str, offset: int, length: int) -> bytes:
+        """A piece of a file; less than asked for where the file ends."""
+        path = self._folder / name
+        with _os_errors(path, "read"):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return _read_all(descriptor, offset, length)
+            finally:
+                os.close(descriptor)
+
     def create(self, name: str) -> RealFile:
         """A new, empty file; the name must be free."""
         path = self._folder / name
         with _os_errors(path, "create"):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
             return RealFile(os.open(path, flags, 0o600), path)
+
+    def open_append(self, name: str) -> RealFile:
+        """A file that is there, to be written at its end."""
+        path = self._folder / name
+        with _os_errors(path, "open"):
+            return RealFile(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), path)
 
     def truncate(self, name: str, size: int) -> None:
         """Cut a file to this size and sync it."""
@@ -127,10 +165,11 @@ class RealDisk:
         with _os_errors(path, "delete"):
             path.unlink()
 
-    def sync_folder(self) -> None:
-        """Return once all creates, renames and deletes are on the disk."""
-        with _os_errors(self._folder, "sync"):
-            descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def sync_folder(self, folder: str = "") -> None:
+        """Return once all creates, renames and deletes in the folder are on the disk."""
+        path = self._folder / folder
+        with _os_errors(path, "sync"):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 os.fsync(descriptor)
             finally:
@@ -198,7 +237,16 @@ class JournalWriter:
 class DataFolder:
     """An open data folder: what it held, the journal that goes on, and its writer."""
 
-    __slots__ = ("_disk", "_files", "_free_bytes", "_lock", "journal", "recovered", "writer")
+    __slots__ = (
+        "_disk",
+        "_files",
+        "_free_bytes",
+        "_lock",
+        "_read_at",
+        "journal",
+        "recovered",
+        "writer",
+    )
 
     def __init__(
         self,
@@ -215,6 +263,12 @@ class DataFolder:
         self._disk = disk
         self._files = files
         self._free_bytes = aiofiles.os.wrap(disk.free_bytes)
+        self._read_at = aiofiles.os.wrap(disk.read_at)
+
+    async def read_at(self, name: str, offset: int, length: int) -> bytes:
+        """A piece of a segment, read in a worker thread; DiskError if it cannot be read."""
+        data: bytes = await self._read_at(name, offset, length)
+        return data
 
     async def free_bytes(self) -> int:
         """How much the disk still takes, for the disk alarm."""

@@ -5,14 +5,17 @@ A start reads everything, cuts the torn tail, begins a new journal file, and the
 hold nothing. So no process appends to a file of another one, and the marker of a clean stop counts
 once: a file follows it. A batch is written and synced before anybody hears of it; a
 file's name is synced with its first batch; a snapshot replaces the one before under a synced
-rename, and only then do the files go that it covers.
+rename, and only then do the files go that it covers. Segments are written and synced before the
+journal names them, and go after it has forgotten them; what nothing names is removed at a start.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final, final
 
 from amqbroker.errors import DiskError
+from amqbroker.store.backlog import SegmentWrite
 from amqbroker.store.disk import Disk, DiskFile
 from amqbroker.store.journal import JOURNAL_FILE_BYTES, Batch, Journal
 from amqbroker.store.records import (
@@ -25,6 +28,7 @@ from amqbroker.store.records import (
     journal_number,
 )
 from amqbroker.store.recovery import Recovered, Recovery
+from amqbroker.store.segments import SEGMENT_SUFFIX, SEGMENTS_FOLDER
 
 DAMAGED_SUFFIX: Final = ".damaged"
 
@@ -57,6 +61,7 @@ class JournalFiles:
 
     def _write(self, batch: Batch) -> None:
         disk = self._disk
+        _write_segments(disk, batch.segments)
         if batch.starts_file:
             # Batches without a sync may still be on their way, and a torn end is only expected in
             # the last file.
@@ -65,7 +70,8 @@ class JournalFiles:
             self._number = batch.file_number
             self._file = disk.create(journal_name(self._number))
         assert batch.file_number == self._number, (batch.file_number, self._number)
-        self._file.write(batch.chunks)
+        if batch.chunks:
+            self._file.write(batch.chunks)
         if batch.sync:
             self._file.sync()
         if batch.starts_file:
@@ -74,6 +80,30 @@ class JournalFiles:
             _write_snapshot(disk, batch.snapshot)
         for number in batch.deletable:
             disk.delete(journal_name(number))
+        # Nothing is lost if these fail: nothing names the files any more, and a start removes them.
+        for name in batch.set_aside:
+            with suppress(DiskError):
+                disk.rename(name, name + DAMAGED_SUFFIX)
+                disk.sync_folder(SEGMENTS_FOLDER)
+        for name in batch.unlinks:
+            with suppress(DiskError):
+                disk.delete(name)
+
+
+def _write_segments(disk: Disk, writes: list[SegmentWrite]) -> None:
+    """All of them are on disk before the journal says so."""
+    creates = False
+    for write in writes:
+        file = disk.create(write.name) if write.creates else disk.open_append(write.name)
+        try:
+            file.write(write.chunks)
+            if write.sync:
+                file.sync()
+        finally:
+            file.close()
+        creates = creates or write.creates
+    if creates:
+        disk.sync_folder(SEGMENTS_FOLDER)
 
 
 def _write_snapshot(disk: Disk, snapshot: bytes) -> None:
@@ -109,6 +139,8 @@ def open_folder(
     if SNAPSHOT_NEW_NAME in names:
         disk.delete(SNAPSHOT_NEW_NAME)
     _cut_torn_tail(disk, recovered)
+    disk.make_folder(SEGMENTS_FOLDER)
+    _tidy_segments(disk, recovered)
     file = disk.create(journal_name(number))
     try:
         file.write([file_header(JOURNAL_MAGIC, number, seed)])
@@ -134,6 +166,26 @@ def _cut_torn_tail(disk: Disk, recovered: Recovered) -> None:
         disk.sync_folder()
     else:
         disk.truncate(torn.file, torn.offset)
+
+
+def _tidy_segments(disk: Disk, recovered: Recovered) -> None:
+    """Remove segments that nothing names: of transient messages, or of a write before a crash.
+
+    If the journal is damaged, it may have named them: then they are kept aside.
+    """
+    named = {
+        segment.name.removeprefix(SEGMENTS_FOLDER + "/")
+        for segments in recovered.segments.values()
+        for segment in segments
+    }
+    for name in disk.list_names(SEGMENTS_FOLDER):
+        if name in named or not name.endswith(SEGMENT_SUFFIX):
+            continue
+        path = f"{SEGMENTS_FOLDER}/{name}"
+        if recovered.problems:
+            disk.rename(path, path + DAMAGED_SUFFIX)
+        else:
+            disk.delete(path)
 
 
 def _remove_empty(disk: Disk, recovered: Recovered) -> None:

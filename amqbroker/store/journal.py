@@ -9,7 +9,10 @@ States of an entry here:
 
     VOLATILE --append--> PENDING --take_batch--> WRITTEN --settle--> SETTLED, written as a range
                             |
-                            +------settle------> SETTLED, never written at all
+                            +--settle, stored--> SETTLED, never written at all
+
+What waits long does not stay: entries move to segments of their queue (`QueueLog.stored`,
+backlog.py), or, if they are few, are written once more (`rewrite`), so that old files can go.
 
 Invariants:
 - One batch at a time is with the edge: after `take_batch` gave one, `synced` or `failed` comes
@@ -27,7 +30,10 @@ from typing import Final, final
 
 from mypy_extensions import i64
 
-from amqbroker.message import PENDING, SETTLED, WRITTEN, Entry
+from amqbroker.message import IN_SEGMENT, PENDING, SETTLED, WRITTEN, Entry
+from amqbroker.store.backlog import Backlog, Segment, SegmentOutbox
+from amqbroker.store.batch import Batch as Batch
+from amqbroker.store.ranges import Ranges, merged
 from amqbroker.store.records import (
     FILE_HEADER_BYTES,
     JOURNAL_MAGIC,
@@ -48,6 +54,10 @@ JOURNAL_FILE_BYTES: Final = 64 * 1024 * 1024
 SETTLE_DELAY_S: Final = 0.05
 # So many ranges are written at once, whatever the time. A range costs about 100 bytes of memory.
 WAITING_RANGES_MAX: Final = 10_000
+# With more files than this the oldest one is to be emptied.
+FILES_MAX: Final = 4
+# What is written once more in one batch.
+REWRITE_BYTES: Final = 4 * 1024 * 1024
 # What an entry costs in the queue to the disk besides its bytes.
 ENTRY_OVERHEAD_BYTES: Final = 64
 
@@ -55,41 +65,24 @@ NONE: Final = -2  # no index, no file; its successor is none either
 
 
 @final
-class Batch:
-    """What the edge writes at once, in this order.
+class _QueueState:
+    """What a start found of a queue that is not open yet."""
 
-    With `starts_file` a new file `file_number` begins with these chunks, else they go to its end.
-    `sync` says that someone waits for it. Then the `snapshot`, if there is one, replaces the
-    definitions file, and at last the `deletable` journal files go.
-    """
-
-    __slots__ = (
-        "chunks",
-        "deletable",
-        "file_number",
-        "position",
-        "snapshot",
-        "starts_file",
-        "sync",
-    )
+    __slots__ = ("live", "next_index", "next_segment", "redelivered", "segments")
 
     def __init__(
         self,
-        position: i64,
-        file_number: i64,
-        chunks: list[bytes],
-        sync: bool,
-        starts_file: bool,
-        snapshot: bytes | None,
-        deletable: list[int],
+        next_index: i64,
+        live: dict[int, int],
+        segments: list[Segment],
+        redelivered: Ranges,
+        next_segment: i64,
     ) -> None:
-        self.position: i64 = position
-        self.file_number: i64 = file_number
-        self.chunks = chunks
-        self.sync = sync
-        self.starts_file = starts_file
-        self.snapshot = snapshot
-        self.deletable = deletable
+        self.next_index: i64 = next_index
+        self.live = live
+        self.segments = segments
+        self.redelivered = redelivered
+        self.next_segment: i64 = next_segment
 
 
 @final
@@ -112,6 +105,7 @@ class Journal:
         "_defined",
         "_definitions",
         "_dirty",
+        "_emptied",
         "_file",
         "_file_bytes",
         "_file_bytes_max",
@@ -120,10 +114,12 @@ class Journal:
         "_files_by_number",
         "_in_flight",
         "_in_flight_bytes",
+        "_in_flight_segments",
         "_logs",
         "_queue_states",
         "_ranges",
         "_redelivered",
+        "_rewrites",
         "_seed",
         "_settle_deadline",
         "_settle_delay_s",
@@ -135,6 +131,7 @@ class Journal:
         "next_queue_id",
         "pending_bytes",
         "position",
+        "segments",
         "synced_position",
     )
 
@@ -167,13 +164,17 @@ class Journal:
         self._settles_are_due = False
         self._stops = False
         self._redelivered: list[Entry] = []
+        self._rewrites: list[Entry] = []
+        self._emptied: i64 = 0
+        self.segments = SegmentOutbox(seed)
         # The batch that is with the edge; 0 for none.
         self._in_flight: i64 = 0
         self._in_flight_bytes: i64 = 0
+        self._in_flight_segments: list[Segment] = []
         # What the files hold.
         self._definitions: dict[bytes, bytes] = dict(recovered.definitions)
         self._logs: dict[int, QueueLog] = {}
-        self._queue_states: dict[int, tuple[int, dict[int, int]]] = {}
+        self._queue_states: dict[int, _QueueState] = {}
         self._writer = BlockWriter(recovered.sequence)
         self._files: list[_File] = []
         self._files_by_number: dict[int, _File] = {}
@@ -186,8 +187,12 @@ class Journal:
     def open_queue(self, queue_id: i64) -> QueueLog:
         """The log of a durable queue, new or recovered."""
         assert queue_id not in self._logs, f"queue {queue_id} is open"
-        next_index, live = self._queue_states.pop(queue_id, (0, {}))
-        log = QueueLog(self, queue_id, next_index, live)
+        state = self._queue_states.pop(queue_id, None)
+        if state is None:
+            log = QueueLog(self, queue_id, 0, {})
+        else:
+            log = QueueLog(self, queue_id, state.next_index, state.live)
+            log.backlog.recover(state.segments, state.redelivered, state.next_segment)
         self._logs[queue_id] = log
         if queue_id >= self.next_queue_id:
             self.next_queue_id = queue_id + 1
@@ -196,10 +201,13 @@ class Journal:
     def drop_unclaimed(self) -> int:
         """After a start, all queues are open: forget what no queue claims, and say how much."""
         dropped = 0
-        for _, live in self._queue_states.values():
-            for number, count in live.items():
+        for state in self._queue_states.values():
+            for number, count in state.live.items():
                 self._files_by_number[number].live -= count
                 dropped += count
+            for segment in state.segments:
+                dropped += segment.live()
+                self.segments.unlinks.append(segment.name)
         self._queue_states = {}
         return dropped
 
@@ -233,7 +241,35 @@ class Journal:
             )
         if self._in_flight:
             return False
-        return bool(self._appended or self._defined) or self._settles_are_due or self._stops
+        return (
+            bool(self._appended or self._defined or self._rewrites)
+            or self._settles_are_due
+            or self._stops
+            or self.segments.has_work()
+        )
+
+    def is_idle(self) -> bool:
+        """Whether `take_batch` may be called."""
+        return self._in_flight == 0 and not self.broken
+
+    def file_to_empty(self) -> int:
+        """The oldest file, if there are too many and it has entries; else 0. Said once a file."""
+        if len(self._files) <= FILES_MAX or self._rewrites:
+            return 0
+        oldest = self._files[0]
+        if oldest.live == 0 or oldest.number == self._emptied:
+            return 0
+        self._emptied = oldest.number
+        return self._emptied
+
+    def has_entries(self, queue_id: i64, number: int) -> bool:
+        """Whether entries of this queue live in this file."""
+        log = self._logs.get(queue_id)
+        return log is not None and number in log._live
+
+    def rewrite(self, entries: list[Entry]) -> None:
+        """Write these once more, so that the file that they are in can go."""
+        self._rewrites = entries
 
     def deadline(self) -> float | None:
         """When `due` turns true by time alone, as far as the last `due` could know."""
@@ -260,15 +296,12 @@ class Journal:
             crc = header_crc(header)
         writer = self._writer
         writer.begin(crc)
+        outbox = self.segments
         waited = bool(self._appended or self._defined)
-        self._encode_definitions()
-        self._encode_appended(number)
-        sync = not writer.is_empty() or self._stops
-        if sync or not waited or self._settles_are_due:
-            self._encode_settled()
-        if self._stops:
-            self._encode_stop()
-        if writer.is_empty():
+        rewritten: list[tuple[int, int]] = []
+        sync = self._encode_all(number, waited, rewritten)
+        starts_file = starts_file and not writer.is_empty()
+        if writer.is_empty() and not outbox.has_work():
             if waited:
                 self.synced_position = self.position
                 self.position += 1
@@ -282,14 +315,20 @@ class Journal:
             self._file_bytes = FILE_HEADER_BYTES
         self._file_bytes += writer.chunk_bytes
         self._count_appended()
+        self._count_rewritten(rewritten)
         deletable = self._take_deletable()
         snapshot: bytes | None = None
         if deletable and deletable[-1] >= self._covered:
             snapshot = self._encode_snapshot()
-            self._covered = number
-        # A snapshot says which blocks it covers: those must be on disk before it is.
+            self._covered = self._file.number
+        # A snapshot says which blocks it covers: those must be on disk before it is. What is
+        # settled in a segment must be as well, before the segment is gone.
         sync = sync or starts_file or snapshot is not None
-        batch = Batch(self.position, number, chunks, sync, starts_file, snapshot, deletable)
+        sync = sync or bool(outbox.unlinks) or bool(outbox.set_aside)
+        self._in_flight_segments = outbox.appended
+        outbox.appended = []
+        number = self._file.number
+        batch = Batch(self.position, number, chunks, sync, starts_file, snapshot, deletable, outbox)
         self._in_flight = self.position
         self._in_flight_bytes = self.pending_bytes
         self.position += 1
@@ -301,6 +340,9 @@ class Journal:
         self.synced_position = position
         self.pending_bytes -= self._in_flight_bytes
         self._in_flight = 0
+        for segment in self._in_flight_segments:
+            segment.readable = segment.size
+        self._in_flight_segments = []
 
     def failed(self, reason: str) -> None:
         """The edge could not write or sync the batch: the journal is broken for good."""
@@ -311,6 +353,7 @@ class Journal:
         self._appended = []
         self._defined = []
         self._redelivered = []
+        self._rewrites = []
 
     def _define(self, key: bytes, value: bytes | None) -> i64:
         if self.broken:
@@ -332,7 +375,13 @@ class Journal:
                     self._covered = min(self._covered, found.number)
         for queue_id, next_index in recovered.next_index.items():
             live = recovered.live.get(queue_id, {})
-            self._queue_states[queue_id] = (next_index, live)
+            segments = recovered.segments.get(queue_id, [])
+            redelivered = recovered.redelivered.get(queue_id)
+            if redelivered is None:
+                redelivered = Ranges()
+            self._queue_states[queue_id] = _QueueState(
+                next_index, live, segments, redelivered, recovered.next_segment.get(queue_id, 1)
+            )
             for number, count in live.items():
                 self._files_by_number[number].live += count
 
@@ -341,6 +390,25 @@ class Journal:
         self._files.append(file)
         self._files_by_number[number] = file
         return file
+
+    def _encode_all(self, number: i64, waited: bool, rewritten: list[tuple[int, int]]) -> bool:
+        """All records of a batch; True if it must be synced. `rewritten` gets those entries."""
+        self._encode_definitions()
+        self._encode_appended(number)
+        self._encode_rewrites(number, rewritten)
+        self._encode_segments()
+        sync = not self._writer.is_empty() or self._stops
+        if sync or not waited or self._settles_are_due:
+            self._encode_settled()
+            self._encode_segments()
+        if self._stops:
+            self._encode_stop()
+        return sync
+
+    def _encode_segments(self) -> None:
+        for part in self.segments.parts:
+            self._writer.segment(part)
+        self.segments.parts = []
 
     def _encode_definitions(self) -> None:
         writer = self._writer
@@ -367,6 +435,21 @@ class Journal:
                 writer.message(entry)
         self._appended = []
 
+    def _encode_rewrites(self, number: i64, rewritten: list[tuple[int, int]]) -> None:
+        """Notes queue and old file of each entry that is in this batch once more."""
+        size: i64 = 0
+        done = 0
+        for entry in self._rewrites:
+            done += 1
+            if entry.state == WRITTEN and entry.file != IN_SEGMENT and entry.file != number:
+                rewritten.append((entry.queue_id, entry.file))
+                entry.file = number
+                self._writer.message(entry)
+                size += entry.message.cost
+                if size > REWRITE_BYTES:
+                    break
+        del self._rewrites[:done]
+
     def _encode_settled(self) -> None:
         writer = self._writer
         for log in self._dirty:
@@ -384,7 +467,11 @@ class Journal:
             if entry.state == WRITTEN:
                 indexes.setdefault(entry.queue_id, []).append((entry.index, entry.index))
         for queue_id, ranges in indexes.items():
-            self._writer.ranges(REDELIVERED_RANGES, queue_id, _merged(ranges))
+            self._writer.ranges(REDELIVERED_RANGES, queue_id, merged(ranges))
+        for log in self._logs.values():
+            ranges = log.backlog.redelivered_unread()
+            if ranges:
+                self._writer.ranges(REDELIVERED_RANGES, log.queue_id, ranges)
         self._writer.stopped()
         self._stops = False
         self._redelivered = []
@@ -394,6 +481,14 @@ class Journal:
             self._file.live += log._take_appended(self._file.number)
             log._is_dirty = False
         self._dirty = []
+
+    def _count_rewritten(self, rewritten: list[tuple[int, int]]) -> None:
+        for queue_id, number in rewritten:
+            log = self._logs.get(queue_id)
+            if log is not None:
+                log._move(number, self._file.number)
+                self._files_by_number[number].live -= 1
+                self._file.live += 1
 
     def _take_deletable(self) -> list[int]:
         deletable: list[int] = []
@@ -408,10 +503,15 @@ class Journal:
         writer = BlockWriter(0)
         writer.begin(header_crc(header))
         writer.next_queue(self.next_queue_id)
-        for queue_id, (next_index, _) in self._queue_states.items():
-            writer.next_index(queue_id, next_index)
+        for queue_id, state in self._queue_states.items():
+            writer.next_index(queue_id, state.next_index)
         for log in self._logs.values():
             writer.next_index(log.queue_id, log.next_index)
+            for segment in log.backlog.segments:
+                if segment.live() > 0:
+                    writer.segment(segment.part(segment.last + 1))
+                    if segment.settled.total:
+                        writer.ranges(SETTLED_RANGES, log.queue_id, segment.settled.items())
         for key, value in self._definitions.items():
             writer.define(key, value)
         writer.end()
@@ -432,6 +532,7 @@ class QueueLog:
         "_last",
         "_live",
         "_ranges",
+        "backlog",
         "next_index",
         "queue_id",
     )
@@ -441,6 +542,7 @@ class QueueLog:
     ) -> None:
         self.queue_id: i64 = queue_id
         self.next_index: i64 = next_index  # what the queue's next entry must at least have
+        self.backlog = Backlog(queue_id, journal.segments)
         self._journal = journal
         self._live = live  # entries of this queue that live, by journal file
         self._appended: i64 = 0  # entries that wait for the next batch
@@ -491,6 +593,20 @@ class QueueLog:
         for entry in entries:
             self.settle(entry)
 
+    def stored(self, entries: list[Entry]) -> None:
+        """These entries are in the next batch as part of a segment: the journal forgets them."""
+        for entry in entries:
+            state = entry.state
+            if state == WRITTEN:
+                if entry.file != self._file:
+                    self._begin_file(entry.file)
+                self._file_settled += 1
+                entry.state = SETTLED
+            elif state == PENDING:
+                entry.state = SETTLED
+                self._appended -= 1
+        self._settle_count()
+
     def close(self) -> None:
         """The queue is deleted: none of its entries lives. Later settles of them do nothing."""
         journal = self._journal
@@ -502,6 +618,7 @@ class QueueLog:
         self._first = NONE
         self._last = NONE
         self._is_closed = True
+        self.backlog.close()
         del journal._logs[self.queue_id]
 
     def _make_dirty(self) -> None:
@@ -525,7 +642,7 @@ class QueueLog:
 
     def _settle_count(self) -> None:
         """Take what was settled in `_file` off the counts."""
-        if self._file_settled and not self._is_closed:
+        if self._file_settled and not self._is_closed and self._file != IN_SEGMENT:
             count = self._file_settled
             live = self._live[self._file] - count
             if live:
@@ -545,7 +662,19 @@ class QueueLog:
         self._first = NONE
         self._last = NONE
         self._settle_count()
-        return _merged(ranges) if len(ranges) > 1 else ranges
+        if len(ranges) > 1:
+            ranges = merged(ranges)
+        self.backlog.settle(ranges)
+        return ranges
+
+    def _move(self, old: int, number: int) -> None:
+        """One entry is in a younger journal file now."""
+        live = self._live[old] - 1
+        if live:
+            self._live[old] = live
+        else:
+            del self._live[old]
+        self._live[number] = self._live.get(number, 0) + 1
 
     def _take_appended(self, number: i64) -> i64:
         """The entries that waited are in this journal file now; how many live there."""
@@ -555,17 +684,3 @@ class QueueLog:
             return 0
         self._live[number] = self._live.get(number, 0) + count
         return count
-
-
-def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Disjoint ranges in order, those that touch joined."""
-    ranges.sort()
-    merged: list[tuple[int, int]] = []
-    first, last = ranges[0]
-    for next_first, next_last in ranges:
-        if next_first > last + 1:
-            merged.append((first, last))
-            first = next_first
-        last = next_last
-    merged.append((first, last))
-    return merged

@@ -21,9 +21,11 @@ Integers are big-endian and signed; a CRC is CRC-32 as zlib computes it.
               it, continued from the CRC of the file header. sequence: counts the journal's
               blocks across all files, without gaps; a snapshot's own blocks count from 1.
 
-    records   1 MESSAGE      queue i64, index i64, address length i16, header length i32,
-                             body length i32, address, header, body
-              2 SAME         queue i64, index i64: the message before it, in this queue as well
+    records   1 MESSAGE      queue i64, index i64, expires at i64, deliveries i16,
+                             address length i16, header length i32, body length i32, address,
+                             header, body
+              2 SAME         queue i64, index i64, expires at i64, deliveries i16: the message
+                             before it, in this queue as well
               3 SETTLED      queue i64, count i32, then count times: first i64, last i64
               4 REDELIVERED  the same: these were delivered before
               5 DEFINE       key length i32, value length i32, key, value
@@ -32,6 +34,8 @@ Integers are big-endian and signed; a CRC is CRC-32 as zlib computes it.
               8 NEXT_INDEX   queue i64, index i64: what the queue gives next (snapshots only)
               9 NEXT_QUEUE   queue i64: the next queue id that is free (snapshots only)
              10 END          the snapshot is complete (snapshots only)
+             11 SEGMENT      queue i64, segment i64, seed, first i64, last i64, from i64, count i64,
+                             size i64: what counts of a segment
               each begins with its kind, one byte.
 
 Invariants: records never span blocks, and SAME is in the block of its MESSAGE, so a block is served
@@ -77,9 +81,12 @@ STOPPED: Final = 7
 NEXT_INDEX: Final = 8
 NEXT_QUEUE: Final = 9
 END: Final = 10
+SEGMENT: Final = 11
 
-MESSAGE_FIXED_BYTES: Final = 27
-SAME_BYTES: Final = 17
+MESSAGE_FIXED_BYTES: Final = 37
+SAME_BYTES: Final = 27
+NEXT_INDEX_BYTES: Final = 17
+SEGMENT_BYTES: Final = 65
 RANGES_FIXED_BYTES: Final = 13
 RANGE_BYTES: Final = 16
 DEFINE_FIXED_BYTES: Final = 9
@@ -93,6 +100,8 @@ BLOCK_BYTES: Final = 256 * 1024
 LARGE_BODY_BYTES: Final = 64 * 1024
 # Ranges of one record, so that a record always fits a block.
 RANGES_PER_RECORD_MAX: Final = 8192
+# Deliveries are counted up to here.
+DELIVERIES_MAX: Final = 32_767
 
 JOURNAL_PREFIX: Final = "journal-"
 SNAPSHOT_NAME: Final = "definitions"
@@ -112,9 +121,45 @@ def journal_number(name: str) -> int | None:
     return int(digits)
 
 
-def _as_i32(crc: int) -> i32:
-    """The same 32 bits as a signed number."""
+def as_i32(crc: int) -> i32:
+    """A CRC as it is stored: the same 32 bits as a signed number."""
     return i32(crc - 0x1_0000_0000 if crc >= 0x8000_0000 else crc)
+
+
+def as_i16(deliveries: i64) -> i16:
+    """A count of deliveries as it is stored: at most 32,767."""
+    return i16(deliveries if deliveries < DELIVERIES_MAX else DELIVERIES_MAX)
+
+
+@final
+class SegmentPart:
+    """What counts of a segment: messages from index `first` to `last` in its first `size` bytes.
+
+    `count` of them outlive a restart; 0 says that nothing counts any more. Those from `added_from`
+    on were in the journal until now.
+    """
+
+    __slots__ = ("added_from", "count", "first", "last", "number", "queue_id", "seed", "size")
+
+    def __init__(
+        self,
+        queue_id: i64,
+        number: i64,
+        seed: bytes,
+        first: i64,
+        last: i64,
+        added_from: i64,
+        count: i64,
+        size: i64,
+    ) -> None:
+        self.queue_id: i64 = queue_id
+        self.number: i64 = number
+        self.seed = seed
+        self.first: i64 = first
+        self.last: i64 = last
+        self.added_from: i64 = added_from
+        self.count: i64 = count
+        self.size: i64 = size
 
 
 def file_header(magic: bytes, number: int, seed: bytes) -> bytes:
@@ -126,7 +171,7 @@ def file_header(magic: bytes, number: int, seed: bytes) -> bytes:
     write_i32_be(writer, FORMAT_VERSION)
     write_i64_be(writer, number)
     writer.write(seed)
-    write_i32_be(writer, _as_i32(zlib.crc32(writer.getvalue())))
+    write_i32_be(writer, as_i32(zlib.crc32(writer.getvalue())))
     return writer.getvalue()
 
 
@@ -192,6 +237,8 @@ class BlockWriter:
         writer.append(MESSAGE)
         write_i64_be(writer, entry.queue_id)
         write_i64_be(writer, entry.index)
+        write_i64_be(writer, entry.expires_at)
+        write_i16_be(writer, as_i16(entry.deliveries))
         write_i16_be(writer, i16(len(address)))
         write_i32_be(writer, i32(len(header)))
         write_i32_be(writer, i32(len(body)))
@@ -210,6 +257,8 @@ class BlockWriter:
         writer.append(SAME)
         write_i64_be(writer, entry.queue_id)
         write_i64_be(writer, entry.index)
+        write_i64_be(writer, entry.expires_at)
+        write_i16_be(writer, as_i16(entry.deliveries))
 
     def ranges(self, kind: int, queue_id: i64, ranges: list[tuple[int, int]]) -> None:
         """Ranges (first index, last index) of one queue that were settled, or delivered before."""
@@ -257,6 +306,19 @@ class BlockWriter:
         """The snapshot is complete."""
         self._begin_record(END)
 
+    def segment(self, part: SegmentPart) -> None:
+        """What counts of a segment now."""
+        self._begin_record(SEGMENT)
+        writer = self._records
+        write_i64_be(writer, part.queue_id)
+        write_i64_be(writer, part.number)
+        writer.write(part.seed)
+        write_i64_be(writer, part.first)
+        write_i64_be(writer, part.last)
+        write_i64_be(writer, part.added_from)
+        write_i64_be(writer, part.count)
+        write_i64_be(writer, part.size)
+
     def _begin_record(self, kind: int) -> None:
         if len(self._records) + self._part_bytes >= BLOCK_BYTES:
             self._close_block()
@@ -279,8 +341,8 @@ class BlockWriter:
         writer.write(BLOCK_MARKER)
         write_i32_be(writer, i32(self._part_bytes))
         write_i64_be(writer, self.sequence)
-        write_i32_be(writer, _as_i32(crc))
-        write_i32_be(writer, _as_i32(zlib.crc32(writer.getvalue(), self._file_crc)))
+        write_i32_be(writer, as_i32(crc))
+        write_i32_be(writer, as_i32(zlib.crc32(writer.getvalue(), self._file_crc)))
         self._blocks.append(writer.getvalue())
         self._blocks.extend(self._parts)
         self.chunk_bytes += BLOCK_HEADER_BYTES + self._part_bytes
@@ -303,8 +365,8 @@ class RecordVisitor:
 
     __slots__ = ()
 
-    def on_message(self, queue_id: i64, index: i64, message: Message) -> None:
-        """A message in a queue; a fanout calls it once a queue, with one Message object."""
+    def on_message(self, queue_id: i64, index: i64, record_at: i64, message_at: i64) -> None:
+        """A message in a queue. `read_message` and `read_entry` decode it from these offsets."""
 
     def on_settled(self, queue_id: i64, first: i64, last: i64) -> None:
         """These indexes of the queue are settled."""
@@ -330,44 +392,63 @@ class RecordVisitor:
     def on_end(self) -> None:
         """Snapshot: it is complete."""
 
+    def on_segment(self, part: SegmentPart) -> None:
+        """What counts of a segment."""
+
 
 def read_records(data: bytes, start: i64, end: i64, visitor: RecordVisitor) -> None:
     """Tell the visitor of every record of a block. Raises RecordError where one cannot be read."""
     offset = start
-    message: Message | None = None
+    message_at: i64 = -1
     while offset < end:
         kind: i64 = data[offset]
         if kind == MESSAGE:
             _need(offset, MESSAGE_FIXED_BYTES, end)
-            address_at = offset + MESSAGE_FIXED_BYTES
-            header_at = address_at + i64(read_i16_be(data, offset + 17))
-            body_at = header_at + i64(read_i32_be(data, offset + 19))
-            body_end = body_at + i64(read_i32_be(data, offset + 23))
-            _need(offset, body_end - offset, end)
-            message = Message(
-                0,
-                data[address_at:header_at],
-                0,
-                data[header_at:body_at],
-                data[body_at:body_end],
-                True,
+            size = (
+                MESSAGE_FIXED_BYTES
+                + i64(read_i16_be(data, offset + 27))
+                + i64(read_i32_be(data, offset + 29))
+                + i64(read_i32_be(data, offset + 33))
             )
+            _need(offset, size, end)
+            if size < MESSAGE_FIXED_BYTES:
+                raise RecordError(offset, f"a message of {size} bytes")
+            message_at = offset
             visitor.on_message(
-                read_i64_be(data, offset + 1), read_i64_be(data, offset + 9), message
+                read_i64_be(data, offset + 1), read_i64_be(data, offset + 9), offset, offset
             )
-            offset = body_end
+            offset += size
         elif kind == SAME:
             _need(offset, SAME_BYTES, end)
-            if message is None:
+            if message_at < 0:
                 raise RecordError(offset, "a SAME record without a message before it")
             visitor.on_message(
-                read_i64_be(data, offset + 1), read_i64_be(data, offset + 9), message
+                read_i64_be(data, offset + 1), read_i64_be(data, offset + 9), offset, message_at
             )
             offset += SAME_BYTES
         elif kind in (SETTLED_RANGES, REDELIVERED_RANGES):
             offset = _read_ranges(data, offset, end, visitor)
         else:
             offset = _read_rare(data, offset, end, visitor)
+
+
+def read_message(data: bytes, offset: i64) -> Message:
+    """The message of a sound MESSAGE record."""
+    address_at = offset + MESSAGE_FIXED_BYTES
+    header_at = address_at + i64(read_i16_be(data, offset + 27))
+    body_at = header_at + i64(read_i32_be(data, offset + 29))
+    body_end = body_at + i64(read_i32_be(data, offset + 33))
+    return Message(
+        0, data[address_at:header_at], 0, data[header_at:body_at], data[body_at:body_end], True
+    )
+
+
+def read_entry(data: bytes, offset: i64, message: Message) -> Entry:
+    """The entry of a sound MESSAGE or SAME record."""
+    entry = Entry(message, read_i64_be(data, offset + 1), read_i64_be(data, offset + 9))
+    entry.expires_at = read_i64_be(data, offset + 17)
+    entry.deliveries = i64(read_i16_be(data, offset + 25))
+    return entry
 
 
 def _need(offset: i64, size: i64, end: i64) -> None:
@@ -410,9 +491,13 @@ def _read_rare(data: bytes, offset: i64, end: i64, visitor: RecordVisitor) -> i6
         visitor.on_undefine(data[offset + UNDEFINE_FIXED_BYTES : key_end])
         return key_end
     if kind == NEXT_INDEX:
-        _need(offset, SAME_BYTES, end)
+        _need(offset, NEXT_INDEX_BYTES, end)
         visitor.on_next_index(read_i64_be(data, offset + 1), read_i64_be(data, offset + 9))
-        return offset + SAME_BYTES
+        return offset + NEXT_INDEX_BYTES
+    if kind == SEGMENT:
+        _need(offset, SEGMENT_BYTES, end)
+        visitor.on_segment(_read_segment(data, offset))
+        return offset + SEGMENT_BYTES
     if kind == NEXT_QUEUE:
         _need(offset, NEXT_QUEUE_BYTES, end)
         visitor.on_next_queue(read_i64_be(data, offset + 1))
@@ -424,6 +509,19 @@ def _read_rare(data: bytes, offset: i64, end: i64, visitor: RecordVisitor) -> i6
     else:
         raise RecordError(offset, f"a record of unknown kind {kind}")
     return offset + 1
+
+
+def _read_segment(data: bytes, offset: i64) -> SegmentPart:
+    return SegmentPart(
+        read_i64_be(data, offset + 1),
+        read_i64_be(data, offset + 9),
+        data[offset + 17 : offset + 25],
+        read_i64_be(data, offset + 25),
+        read_i64_be(data, offset + 33),
+        read_i64_be(data, offset + 41),
+        read_i64_be(data, offset + 49),
+        read_i64_be(data, offset + 57),
+    )
 
 
 @final
@@ -442,7 +540,7 @@ def read_file_header(name: str, data: bytes, magic: bytes) -> FileHeader | None:
     if len(data) < FILE_HEADER_BYTES or data[:MAGIC_BYTES] != magic:
         return None
     crc = header_crc(data)
-    if read_i32_be(data, FILE_HEADER_BYTES - 4) != _as_i32(crc):
+    if read_i32_be(data, FILE_HEADER_BYTES - 4) != as_i32(crc):
         return None
     version = read_i32_be(data, MAGIC_BYTES)
     if version > FORMAT_VERSION:
@@ -470,7 +568,7 @@ def guess_header_crc(data: bytes, magic: bytes, number: int) -> int | None:
 
 def _block_header_is_sound(data: bytes, offset: i64, file_crc: int) -> bool:
     crc = zlib.crc32(data[offset : offset + BLOCK_HEADER_BYTES - 4], file_crc)
-    return read_i32_be(data, offset + BLOCK_HEADER_BYTES - 4) == _as_i32(crc)
+    return read_i32_be(data, offset + BLOCK_HEADER_BYTES - 4) == as_i32(crc)
 
 
 @final
@@ -546,7 +644,7 @@ class BlockReader:
 
     def _records_are_sound(self, offset: i64, end: i64) -> bool:
         crc = zlib.crc32(memoryview(self._data)[offset + BLOCK_HEADER_BYTES : end])
-        return read_i32_be(self._data, offset + 16) == _as_i32(crc)
+        return read_i32_be(self._data, offset + 16) == as_i32(crc)
 
     def _find(self, offset: i64) -> i64:
         """The first sound block header from this offset on, or -1."""

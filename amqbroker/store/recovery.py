@@ -4,6 +4,10 @@ Files are given oldest first and each is read once. A message is there as long a
 settled it; an index that a settled range names never comes back. Definitions are replayed from the
 block on that follows the snapshot.
 
+Nothing is decoded that is settled later in the same file, or that a segment has: what is left of a
+file becomes messages when the file is at its end. Segments are not opened at all: the snapshot and
+the SEGMENT records behind it say what counts of them (backlog.py).
+
 Damage is never served and never passed over in silence: each unreadable stretch becomes a `Problem`
 with file and offset, and what is sound after it is used. The bytes behind the last sound block of
 the last file are what a crash tears: they are the `torn_tail`, which the caller cuts off. Damaged
@@ -22,6 +26,8 @@ from mypy_extensions import i64
 
 from amqbroker.errors import DiskError
 from amqbroker.message import WRITTEN, Entry, Message
+from amqbroker.store.backlog import Segment
+from amqbroker.store.ranges import Ranges
 from amqbroker.store.records import (
     BLOCK_HEADER_BYTES,
     JOURNAL_MAGIC,
@@ -30,9 +36,12 @@ from amqbroker.store.records import (
     BlockReader,
     RecordError,
     RecordVisitor,
+    SegmentPart,
     guess_header_crc,
     journal_name,
+    read_entry,
     read_file_header,
+    read_message,
     read_records,
 )
 
@@ -71,9 +80,11 @@ class RecoveredFile:
 class Recovered:
     """The state that the data folder holds.
 
-    `messages` has the entries of each queue in index order, `live` how many of them each journal
-    file holds; `next_index` has every queue that is known to have given an index. `sequence` is the
-    last block's. `snapshot_sequence` is the last block that the definitions snapshot covers.
+    `messages` has the entries of each queue in index order, but for those in its `segments`; `live`
+    how many of them each journal file holds. `redelivered` says which messages in segments had been
+    delivered before, `next_segment` which number a new segment may have. `next_index` has every
+    queue that is known to have given an index. `sequence` is the last block's. `snapshot_sequence`
+    is the last block that the snapshot covers.
     """
 
     __slots__ = (
@@ -84,7 +95,10 @@ class Recovered:
         "messages",
         "next_index",
         "next_queue_id",
+        "next_segment",
         "problems",
+        "redelivered",
+        "segments",
         "sequence",
         "snapshot_sequence",
         "torn_tail",
@@ -95,6 +109,9 @@ class Recovered:
         self.messages: dict[int, list[Entry]] = {}
         self.next_index: dict[int, int] = {}
         self.live: dict[int, dict[int, int]] = {}
+        self.segments: dict[int, list[Segment]] = {}
+        self.redelivered: dict[int, Ranges] = {}
+        self.next_segment: dict[int, int] = {}
         self.next_queue_id = 1
         self.files: list[RecoveredFile] = []
         self.sequence = 0
@@ -106,13 +123,67 @@ class Recovered:
 
 @final
 class _Queue:
-    """One queue while the files are read."""
+    """One queue while the files are read. `fresh` are places in the file that is being read."""
 
-    __slots__ = ("entries", "next_index")
+    __slots__ = ("entries", "fresh", "next_index", "next_segment", "redelivered", "segments")
 
     def __init__(self) -> None:
         self.entries: dict[int, Entry] = {}
+        self.fresh: dict[int, int] = {}
         self.next_index: i64 = 0
+        self.next_segment: i64 = 1
+        self.segments: list[Segment] = []
+        self.redelivered = Ranges()
+
+    def is_in_segment(self, index: i64) -> bool:
+        """Whether a segment has this index. Segments are in order."""
+        segments = self.segments
+        low: i64 = 0
+        high: i64 = len(segments)
+        if high == 0 or index > segments[high - 1].last:
+            return False
+        while low < high:
+            middle = (low + high) // 2
+            if segments[middle].last < index:
+                low = middle + 1
+            else:
+                high = middle
+        return segments[low].first <= index
+
+    def forget(self, first: i64, last: i64) -> None:
+        """These are not in the journal any more."""
+        if last - first < len(self.entries) + len(self.fresh):
+            for index in range(first, last + 1):
+                if self.fresh.pop(index, None) is None:
+                    self.entries.pop(index, None)
+        else:
+            self.entries = {i: entry for i, entry in self.entries.items() if not first <= i <= last}
+            self.fresh = {i: at for i, at in self.fresh.items() if not first <= i <= last}
+
+    def settle_in_segments(self, first: i64, last: i64) -> None:
+        """These are settled, where they are in segments."""
+        for segment in self.segments:
+            if segment.first <= last and first <= segment.last:
+                segment.settled.add(max(first, segment.first), min(last, segment.last))
+
+    def put_segment(self, part: SegmentPart) -> None:
+        """What counts of a segment is this now."""
+        found: Segment | None = None
+        for segment in reversed(self.segments):
+            if segment.number == part.number:
+                found = segment
+                break
+        if part.count == 0:
+            if found is not None:
+                self.segments.remove(found)
+            return
+        if found is None:
+            found = Segment(part.queue_id, part.number, part.seed, part.first)
+            self.segments.append(found)
+        found.last = part.last
+        found.count = part.count
+        found.size = part.size
+        found.settled.cut(part.last)
 
 
 class Recovery(RecordVisitor):
@@ -120,11 +191,13 @@ class Recovery(RecordVisitor):
 
     __slots__ = (
         "_file",
+        "_fresh",
+        "_is_news",
         "_queue",
         "_queue_id",
         "_queues",
-        "_replays_definitions",
         "_result",
+        "_same",
         "_snapshot_is_complete",
     )
 
@@ -136,7 +209,11 @@ class Recovery(RecordVisitor):
         )  # of `_queue_id`: most records name the queue that the one before named
         self._queue_id: i64 = NO_QUEUE
         self._file: i64 = 0
-        self._replays_definitions = True
+        # Queues with `fresh` places, and for those of a SAME record where its message is.
+        self._fresh: dict[int, _Queue] = {}
+        self._same: dict[int, int] = {}
+        # The snapshot does not cover the block that is being read.
+        self._is_news = True
         self._snapshot_is_complete = False
 
     def add_snapshot(self, data: bytes) -> None:
@@ -187,6 +264,7 @@ class Recovery(RecordVisitor):
                 self._note(name, *reader.damage[damages_noted])
                 damages_noted += 1
             self._add_block(name, data, reader, file)
+        self._decode_fresh(data)
         if reader.tail >= 0:
             self._note_tail(name, reader.tail, reader.tail_what, len(data), is_last)
 
@@ -196,58 +274,97 @@ class Recovery(RecordVisitor):
         for queue_id, queue in self._queues.items():
             result.next_index[queue_id] = queue.next_index
             result.next_queue_id = max(result.next_queue_id, queue_id + 1)
+            result.next_segment[queue_id] = queue.next_segment
+            self._finish_segments(queue_id, queue)
             if not queue.entries:
                 continue
             entries = [queue.entries[index] for index in sorted(queue.entries)]
             live: dict[int, int] = {}
             for entry in entries:
                 live[entry.file] = live.get(entry.file, 0) + 1
-                if not result.clean:
+                if not result.clean or queue.redelivered.contains(entry.index):
                     entry.redelivered = True
             result.messages[queue_id] = entries
             result.live[queue_id] = live
         return result
 
-    def on_message(self, queue_id: i64, index: i64, message: Message) -> None:
+    def _finish_segments(self, queue_id: int, queue: _Queue) -> None:
+        # The file of one that was settled wholly may be gone already.
+        segments = [segment for segment in queue.segments if segment.live() > 0]
+        if not segments:
+            return
+        segments.sort(key=number_of)
+        self._result.segments[queue_id] = segments
+        if not self._result.clean:
+            queue.redelivered.add(segments[0].first, segments[-1].last)
+        self._result.redelivered[queue_id] = queue.redelivered
+
+    def on_message(self, queue_id: i64, index: i64, record_at: i64, message_at: i64) -> None:
         """A message in a queue."""
-        entry = Entry(message, queue_id, index)
-        entry.state = WRITTEN
-        entry.file = self._file
         queue = self._queue_of(queue_id)
-        queue.entries[index] = entry
         if index >= queue.next_index:
             queue.next_index = index + 1
+        elif queue.is_in_segment(index):
+            return
+        if not queue.fresh:
+            self._fresh[queue_id] = queue
+        queue.fresh[index] = record_at
+        if record_at != message_at:
+            self._same[record_at] = message_at
+
+    def _decode_fresh(self, data: bytes) -> None:
+        """The file is at its end: what is left of it becomes messages."""
+        messages: dict[int, Message] = {}
+        for queue in self._fresh.values():
+            for index, record_at in queue.fresh.items():
+                message_at = self._same.get(record_at, record_at) if self._same else record_at
+                message = messages.get(message_at) if self._same else None
+                if message is None:
+                    message = read_message(data, message_at)
+                    if self._same:
+                        messages[message_at] = message
+                entry = read_entry(data, record_at, message)
+                entry.state = WRITTEN
+                entry.file = self._file
+                queue.entries[index] = entry
+            queue.fresh = {}
+        self._fresh = {}
+        self._same = {}
 
     def on_settled(self, queue_id: i64, first: i64, last: i64) -> None:
         """These entries are gone."""
         queue = self._queue_of(queue_id)
-        entries = queue.entries
         if last >= queue.next_index:
             queue.next_index = last + 1
-        if last - first < len(entries):
-            index = first
-            while index <= last:
-                entries.pop(index, None)
-                index += 1
-        else:
-            queue.entries = {i: entry for i, entry in entries.items() if not first <= i <= last}
+        queue.forget(first, last)
+        if self._is_news and queue.segments:
+            queue.settle_in_segments(first, last)
+
+    def on_segment(self, part: SegmentPart) -> None:
+        """Entries went from the journal into a segment, or less of a segment counts."""
+        queue = self._queue_of(part.queue_id)
+        if part.last >= queue.next_index:
+            queue.next_index = part.last + 1
+        # Also of one that is gone: its records may be read once more at the next start.
+        if part.number >= queue.next_segment:
+            queue.next_segment = part.number + 1
+        if part.added_from <= part.last:
+            queue.forget(part.added_from, part.last)
+        if self._is_news:
+            queue.put_segment(part)
 
     def on_redelivered(self, queue_id: i64, first: i64, last: i64) -> None:
         """These entries had been delivered before."""
-        entries = self._queue_of(queue_id).entries
-        for index in range(first, last + 1):
-            entry = entries.get(index)
-            if entry is not None:
-                entry.redelivered = True
+        self._queue_of(queue_id).redelivered.add(first, last)
 
     def on_define(self, key: bytes, value: bytes) -> None:
         """A definition is made or replaced."""
-        if self._replays_definitions:
+        if self._is_news:
             self._result.definitions[key] = value
 
     def on_undefine(self, key: bytes) -> None:
         """A definition is gone."""
-        if self._replays_definitions:
+        if self._is_news:
             self._result.definitions.pop(key, None)
 
     def on_stopped(self) -> None:
@@ -293,7 +410,7 @@ class Recovery(RecordVisitor):
         file.last_sequence = sequence
         result.sequence = max(result.sequence, sequence)
         result.clean = False
-        self._replays_definitions = sequence > result.snapshot_sequence
+        self._is_news = sequence > result.snapshot_sequence
         try:
             read_records(data, reader.start, reader.end, self)
         except RecordError as error:
@@ -308,6 +425,11 @@ class Recovery(RecordVisitor):
             self._result.torn_tail = Problem(name, offset, what)
         else:
             self._note(name, offset, what)
+
+
+def number_of(segment: Segment) -> int:
+    """The sort key of segments."""
+    return segment.number
 
 
 def _damaged_snapshot(offset: int, what: str) -> DiskError:

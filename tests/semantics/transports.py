@@ -13,6 +13,8 @@ from typing import NamedTuple
 from amqbroker.auth.passwords import verify
 from amqbroker.config import Config, Permission, Vhost
 from amqbroker.config import User as ConfiguredUser
+from amqbroker.core.memory import ReadRequest
+from amqbroker.errors import DiskError
 from amqbroker.node import Node, PeerInfo
 from amqbroker.store.journal import Batch, Journal
 from amqbroker.store.records import JOURNAL_MAGIC, file_header
@@ -149,22 +151,28 @@ class NodeTransport:
 
 
 class MemoryDisk:
-    """The data folder of a node in memory: journal files and the snapshot of definitions."""
+    """The data folder of a node in memory: journal files, segments and the snapshot."""
 
     def __init__(self) -> None:
         self.files: dict[int, bytes] = {}
+        self.segments: dict[str, bytes] = {}
         self.snapshot: bytes | None = None
 
     def open(self) -> tuple[Journal, Recovered]:
         """The journal that continues from what is there, in a file of its own."""
         recovered = fold(self.snapshot, sorted(self.files.items()))
         assert not recovered.problems, [str(problem) for problem in recovered.problems]
+        named = {segment.name for found in recovered.segments.values() for segment in found}
+        self.segments = {name: data for name, data in self.segments.items() if name in named}
         number = max(self.files, default=0) + 1
         self.files[number] = file_header(JOURNAL_MAGIC, number, bytes(8))
         return Journal(recovered, number), recovered
 
     def write(self, batch: Batch) -> None:
         """Carry out a batch."""
+        for write in batch.segments:
+            assert write.creates == (write.name not in self.segments)
+            self.segments[write.name] = self.segments.get(write.name, b"") + b"".join(write.chunks)
         number = batch.file_number
         before = b"" if batch.starts_file else self.files[number]
         self.files[number] = before + b"".join(batch.chunks)
@@ -172,6 +180,17 @@ class MemoryDisk:
             self.snapshot = batch.snapshot
         for old in batch.deletable:
             del self.files[old]
+        for name in batch.unlinks:
+            # One of a queue that was deleted before a crash may be gone already.
+            self.segments.pop(name, None)
+        for name in batch.set_aside:
+            self.segments[name + ".damaged"] = self.segments.pop(name)
+
+    def read_at(self, name: str, offset: int, length: int) -> bytes:
+        """A piece of a segment."""
+        if name not in self.segments:
+            raise DiskError(f"cannot read {name}: No such file or directory")
+        return self.segments[name][offset : offset + length]
 
 
 class NodeBroker(Broker):
@@ -241,6 +260,10 @@ class NodeBroker(Broker):
             node.password_checked(check, verify(check.stored, check.password), self.now)
             busy = True
         busy = self._write_journal() or busy
+        if not self.disk_is_slow:
+            for request in node.take_reads():
+                self._read(request)
+                busy = True
         for connection_id in node.outputs():
             ending = self._connections.get(connection_id)
             if ending is None:
@@ -251,6 +274,14 @@ class NodeBroker(Broker):
             busy = True
         self.log_lines.extend(line.text for line in node.take_log_lines())
         return busy or node.has_work()
+
+    def _read(self, request: ReadRequest) -> None:
+        try:
+            data = self._disk.read_at(request.name, request.offset, request.length)
+        except DiskError as error:
+            self.node.messages_read(request, None, str(error), self.now)
+        else:
+            self.node.messages_read(request, data, "", self.now)
 
     def _write_journal(self) -> bool:
         if self._batch is None:

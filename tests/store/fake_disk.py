@@ -63,13 +63,32 @@ class FakeDisk:
         self.fail_at_call = 0  # 0: none fails. After the one that fails all others fail as well.
         self._names: dict[str, _Inode] = {}
         self._synced_names: dict[str, _Inode] = {}
+        self._folders: set[str] = {""}
+        self._synced_folders: set[str] = {""}
         # Since the last sync: names that went, and one that came.
         self._changes: list[tuple[str | None, str | None, _Inode]] = []
 
-    def list_names(self) -> list[str]:
+    def list_names(self, folder: str = "") -> list[str]:
         """The names, in order."""
         self.count_call("list the folder")
-        return sorted(self._names)
+        return sorted(
+            name.rpartition("/")[2] for name in self._names if name.rpartition("/")[0] == folder
+        )
+
+    def make_folder(self, folder: str) -> None:
+        """A folder in the folder."""
+        self.count_call(f"create {folder}")
+        self._folders.add(folder)
+
+    def read_at(self, name: str, offset: int, length: int) -> bytes:
+        """A piece of a file."""
+        self.count_call(f"read {name}")
+        return bytes(self._inode(name, "read").data[offset : offset + length])
+
+    def open_append(self, name: str) -> FakeFile:
+        """A file that is there."""
+        self.count_call(f"open {name}")
+        return FakeFile(self, name, self._inode(name, "open"))
 
     def read(self, name: str) -> bytes:
         """A whole file."""
@@ -79,6 +98,8 @@ class FakeDisk:
     def create(self, name: str) -> FakeFile:
         """A new, empty file."""
         self.count_call(f"create {name}")
+        if name.rpartition("/")[0] not in self._folders:
+            raise DiskError(f"cannot create {name}: No such file or directory")
         if name in self._names:
             raise DiskError(f"cannot create {name}: File exists")
         inode = _Inode()
@@ -108,11 +129,22 @@ class FakeDisk:
         del self._names[name]
         self._changes.append((name, None, inode))
 
-    def sync_folder(self) -> None:
-        """The names survive a crash."""
+    def sync_folder(self, folder: str = "") -> None:
+        """The names in this folder survive a crash."""
         self.count_call("sync the folder")
-        self._synced_names = dict(self._names)
-        self._changes = []
+        for names in (self._synced_names, self._names):
+            for name in [name for name in names if name.rpartition("/")[0] == folder]:
+                if names is self._names:
+                    self._synced_names[name] = names[name]
+                else:
+                    del names[name]
+        self._changes = [
+            change
+            for change in self._changes
+            if (change[0] or change[1] or "").rpartition("/")[0] != folder
+        ]
+        if not folder:
+            self._synced_folders = set(self._folders)
 
     def free_bytes(self) -> int:
         """How much fits."""
@@ -138,6 +170,8 @@ class FakeDisk:
                     names.pop(gone, None)
                 if come is not None:
                     names[come] = changed
+        self._folders = set(self._synced_folders)
+        names = {name: i for name, i in names.items() if name.rpartition("/")[0] in self._folders}
         for inode in names.values():
             kept = min(len(inode.data), inode.synced_size + kept_bytes)
             lost = len(inode.data) - kept

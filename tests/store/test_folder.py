@@ -132,7 +132,7 @@ def test_a_new_file_and_a_snapshot_replace_old_files() -> None:
 
 def test_settled_ranges_that_waited_are_synced_before_the_next_file() -> None:
     disk = FakeDisk()
-    store = Store(disk, file_bytes_max=200)
+    store = Store(disk, file_bytes_max=230)
     entries = store.publish(bytes(50), 1) + store.publish(b"stays", 1)
     store.commit()
     store.settle(entries[0])

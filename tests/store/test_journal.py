@@ -23,7 +23,7 @@ def records_of(batch: Batch) -> list[tuple[object, ...]]:
     """What is in a batch of a journal that has the default seed."""
     header = file_header(JOURNAL_MAGIC, batch.file_number, bytes(8))
     data = b"".join(batch.chunks if batch.starts_file else [header, *batch.chunks])
-    collector = Collector()
+    collector = Collector(data)
     reader = BlockReader(data, header_crc(header))
     while reader.next():
         read_records(data, reader.start, reader.end, collector)
@@ -330,7 +330,7 @@ def test_a_snapshot_has_definitions_and_what_ids_come_next() -> None:
 
 
 def test_a_snapshot_is_made_after_a_sync_only() -> None:
-    journal = Journal(file_bytes_max=100)
+    journal = Journal(file_bytes_max=140)
     log = journal.open_queue(1)
     entry = append(log, bytes(100))
     write(journal)

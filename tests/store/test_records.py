@@ -22,17 +22,21 @@ from amqbroker.store.records import (
     RANGES_PER_RECORD_MAX,
     REDELIVERED_RANGES,
     SAME,
+    SEGMENT,
     SETTLED_RANGES,
     SNAPSHOT_MAGIC,
     BlockReader,
     BlockWriter,
     RecordError,
     RecordVisitor,
+    SegmentPart,
     file_header,
     header_crc,
     journal_name,
     journal_number,
+    read_entry,
     read_file_header,
+    read_message,
     read_records,
 )
 from tests.store.helpers import SEED, make_message
@@ -43,12 +47,22 @@ HEADER = file_header(JOURNAL_MAGIC, 7, SEED)
 class Collector(RecordVisitor):
     """Keeps what it is told, a message as its fields."""
 
-    def __init__(self) -> None:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
         self.seen: list[tuple[object, ...]] = []
 
-    def on_message(self, queue_id: int, index: int, message: Message) -> None:
+    def on_message(self, queue_id: int, index: int, record_at: int, message_at: int) -> None:
+        message = read_message(self.data, message_at)
+        entry = read_entry(self.data, record_at, message)
+        assert (entry.queue_id, entry.index) == (queue_id, index)
         fields = (message.address, message.header, message.body)
         self.seen.append(("message", queue_id, index, *fields))
+        if entry.expires_at or entry.deliveries:
+            self.seen.append(("entry", entry.expires_at, entry.deliveries))
+
+    def on_segment(self, part: SegmentPart) -> None:
+        numbers = (part.first, part.last, part.added_from, part.count, part.size)
+        self.seen.append(("segment", part.queue_id, part.number, part.seed, *numbers))
 
     def on_settled(self, queue_id: int, first: int, last: int) -> None:
         self.seen.append(("settled", queue_id, first, last))
@@ -104,6 +118,9 @@ records = st.one_of(
     st.tuples(st.just("next index"), numbers, numbers),
     st.tuples(st.just("next queue"), numbers),
     st.tuples(st.just("end")),
+    st.tuples(
+        st.just("segment"), *[numbers] * 2, st.binary(min_size=8, max_size=8), *[numbers] * 5
+    ),
 )
 
 
@@ -135,6 +152,8 @@ def write(writer: BlockWriter, record: object) -> list[tuple[object, ...]]:
             writer.next_queue(queue_id)
         case ("end",):
             writer.end()
+        case ("segment", int(q), int(n), bytes(seed), int(a), int(b), int(c), int(d), int(e)):
+            writer.segment(SegmentPart(q, n, seed, a, b, c, d, e))
         case _:
             raise AssertionError(record)
     assert isinstance(record, tuple)
@@ -149,7 +168,7 @@ def new_writer() -> BlockWriter:
 
 def read(data: bytes) -> tuple[list[tuple[object, ...]], list[int]]:
     """All records of a sound file, and the sequences of its blocks."""
-    collector = Collector()
+    collector = Collector(data)
     sequences = []
     header = read_file_header("file", data, JOURNAL_MAGIC)
     assert header is not None
@@ -206,7 +225,7 @@ def test_a_fanout_stays_in_the_block_of_its_message() -> None:
     for queue_id in range(2, 1000):
         writer.same(Entry(message, queue_id, 0))
     data = HEADER + b"".join(writer.take())
-    assert len(data) < BLOCK_BYTES + 1000 * 17 + 200
+    assert len(data) < BLOCK_BYTES + 1000 * 27 + 200
     seen, sequences = read(data)
     assert len(seen) == 999
     assert sequences == [1]
@@ -228,11 +247,15 @@ def test_the_file_header_has_the_drawn_layout() -> None:
 
 def test_a_message_record_has_the_drawn_layout() -> None:
     writer = new_writer()
-    writer.message(Entry(Message(1, b"\0\1k", 0, b"hh", b"bbbb", True), 258, 3))
+    entry = Entry(Message(1, b"\0\1k", 0, b"hh", b"bbbb", True), 258, 3)
+    entry.expires_at = 5
+    entry.deliveries = 40_000
+    writer.message(entry)
     block, record = writer.take()
     assert len(block) == BLOCK_HEADER_BYTES
     assert block[:16] == b"blok" + len(record).to_bytes(4, "big") + b"\0\0\0\0\0\0\0\1"
     expected = b"\x01" + b"\0\0\0\0\0\0\1\2" + b"\0\0\0\0\0\0\0\3"
+    expected += b"\0\0\0\0\0\0\0\5" + b"\x7f\xff"
     assert record == expected + b"\0\3" + b"\0\0\0\2" + b"\0\0\0\4" + b"\0\1k" + b"hh" + b"bbbb"
 
 
@@ -264,11 +287,13 @@ def test_a_newer_version_is_refused_with_both_numbers() -> None:
     [
         (b"\x63", "a record of unknown kind 99"),
         (b"\x00", "a record of unknown kind 0"),
-        (bytes([MESSAGE]) + bytes(25), "a record of 27 bytes where 26 are left"),
-        (bytes([MESSAGE]) + bytes(24) + b"\0\5", "a record of 32 bytes where 27 are left"),
-        (bytes([MESSAGE]) + bytes(22) + b"\x80\0\0\0", "a record of -[0-9]+ bytes where 27"),
-        (bytes([SAME]) + bytes(16), "a SAME record without a message before it"),
-        (bytes([SAME]) + bytes(15), "a record of 17 bytes where 16 are left"),
+        (bytes([MESSAGE]) + bytes(35), "a record of 37 bytes where 36 are left"),
+        (bytes([MESSAGE]) + bytes(34) + b"\0\5", "a record of 42 bytes where 37 are left"),
+        (bytes([MESSAGE]) + bytes(32) + b"\x80\0\0\0", "a record of -[0-9]+ bytes where 37"),
+        (bytes([MESSAGE]) + bytes(26) + b"\xff\xdb" + bytes(8), "a message of 0 bytes"),
+        (bytes([SAME]) + bytes(26), "a SAME record without a message before it"),
+        (bytes([SAME]) + bytes(25), "a record of 27 bytes where 26 are left"),
+        (bytes([SEGMENT]) + bytes(60), "a record of 65 bytes where 61 are left"),
         (bytes([SETTLED_RANGES]) + bytes(11) + b"\1", "a record of 29 bytes where 13 are left"),
         (bytes([DEFINE]) + b"\0\0\0\1\0\0\0\1k", "a record of 11 bytes where 10 are left"),
     ],
@@ -276,7 +301,7 @@ def test_a_newer_version_is_refused_with_both_numbers() -> None:
 def test_a_record_that_cannot_be_read_is_named(record: bytes, what: str) -> None:
     data = b"\x07" + record  # STOPPED, then the record
     with pytest.raises(RecordError, match=what) as raised:
-        read_records(data, 0, len(data), Collector())
+        read_records(data, 0, len(data), Collector(data))
     assert raised.value.offset == 1
 
 

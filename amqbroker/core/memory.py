@@ -1,0 +1,173 @@
+"""What messages take in memory, and who goes to disk for it.
+
+`bytes` is kept exactly: a message counts once, however many queues hold it, from the moment that a
+queue gets it until the last one has settled it or put it on disk. What is out for delivery counts
+too; only what waits can go to disk.
+
+A queue's tail goes to disk, oldest first, when the tail alone is too long, or, the longest tails
+first, when all messages together take more than `bytes_max`. It goes in pieces, a few with each
+batch of the journal, so that no turn is long. Reads come back through `Node.messages_read`; nothing
+waits for them but the queue itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from mypy_extensions import i64
+
+from amqbroker.message import ENTRY_OVERHEAD_BYTES, Message
+from amqbroker.store.backlog import (
+    SEGMENT_MESSAGES_MAX,
+    SEGMENT_SIZE_MAX,
+    SegmentOutbox,
+    SegmentPiece,
+)
+from amqbroker.store.segments import SegmentWriter
+
+if TYPE_CHECKING:
+    from amqbroker.core.queue import Queue
+
+MIB: Final = 1024 * 1024
+QUEUE_BYTES_MAX: Final = 128 * MIB
+# A tail of large bodies (this much a message) is not kept in memory beyond this.
+LARGE_COST: Final = 64 * 1024
+LARGE_TAIL_BYTES_MAX: Final = 4 * MIB
+# What one batch puts on disk at least, and in how many segments at most.
+SPILL_BYTES: Final = 4 * MIB
+SPILL_WRITES_MAX: Final = 32
+# Under pressure so much is put on disk that this share of the limit is left.
+SPARE_DIVISOR: Final = 4
+# If there is nothing that could go, the next look is taken after a growth by this share of the
+# limit.
+IDLE_DIVISOR: Final = 128
+# One read, and what may be left of what was read before when the next one is asked for. Without
+# memory to spare reads are small, and nothing is read ahead.
+READ_BYTES: Final = MIB
+READ_AHEAD_BYTES: Final = 2 * MIB
+SMALL_READ_BYTES: Final = 64 * 1024
+
+
+@final
+class ReadRequest:
+    """A piece of a segment to be read; the answer goes to `Node.messages_read`."""
+
+    __slots__ = ("attempts", "generation", "length", "name", "offset", "queue")
+
+    def __init__(self, queue: Queue, piece: SegmentPiece) -> None:
+        self.queue = queue
+        self.name = piece.name
+        self.offset: i64 = piece.offset
+        self.length: i64 = piece.length
+        self.generation: i64 = piece.generation
+        self.attempts = 1
+
+
+@final
+class Memory:
+    """The account of one node. `outbox` is the journal's."""
+
+    __slots__ = (
+        "_idle_until",
+        "bytes",
+        "bytes_max",
+        "outbox",
+        "read_bytes",
+        "reads",
+        "spilling",
+        "stored",
+        "writer",
+    )
+
+    def __init__(self, outbox: SegmentOutbox, bytes_max: i64 = QUEUE_BYTES_MAX) -> None:
+        self.bytes: i64 = 0
+        self.bytes_max: i64 = bytes_max
+        self.read_bytes: i64 = READ_BYTES
+        self.outbox = outbox
+        self.writer = SegmentWriter()
+        # Queues with something to put on disk, and reads that were not taken by the edge yet.
+        self.spilling: list[Queue] = []
+        self.reads: list[ReadRequest] = []
+        # Queues with messages in the batch that is being written.
+        self.stored: list[Queue] = []
+        # Nothing can be gained up to here: all of it is out for delivery.
+        self._idle_until: i64 = 0
+
+    def hold(self, message: Message) -> None:
+        """One more entry has this message."""
+        holders = message.holders
+        message.holders = holders + 1
+        if holders == 0:
+            self.bytes += message.cost
+        self.bytes += ENTRY_OVERHEAD_BYTES
+
+    def release(self, message: Message) -> None:
+        """One entry less has this message."""
+        holders = message.holders - 1
+        message.holders = holders
+        if holders == 0:
+            self.bytes -= message.cost
+        self.bytes -= ENTRY_OVERHEAD_BYTES
+
+    # Who goes to disk.
+
+    def look_at(self, queue: Queue) -> None:
+        """The queue's turn is over: is its tail too long?"""
+        ready = queue.ready
+        cost = ready.tail_cost()
+        if cost > LARGE_TAIL_BYTES_MAX:
+            count = ready.tail_count()
+            if cost > SEGMENT_SIZE_MAX or count > SEGMENT_MESSAGES_MAX:
+                self.spill(queue, SEGMENT_SIZE_MAX // 2)
+            elif cost > count * LARGE_COST:
+                self.spill(queue, 0)
+
+    def spill(self, queue: Queue, left_bytes: i64) -> None:
+        """Put the tail of this queue on disk until so much is left."""
+        if queue.spill_down_to < 0:
+            self.spilling.append(queue)
+            queue.spill_down_to = left_bytes
+        elif left_bytes < queue.spill_down_to:
+            queue.spill_down_to = left_bytes
+
+    def is_short(self) -> bool:
+        """Whether `relieve` is wanted."""
+        return self.bytes > self.bytes_max and not self.spilling and self.bytes > self._idle_until
+
+    def relieve(self, queues: list[Queue]) -> None:
+        """All messages together take too much: the longest tails of these queues go to disk."""
+        excess = self.bytes - self.bytes_max + self.bytes_max // SPARE_DIVISOR
+        queues.sort(key=tail_cost, reverse=True)
+        for queue in queues:
+            cost = queue.ready.tail_cost()
+            if excess <= 0 or cost == 0:
+                break
+            self.spill(queue, 0)
+            excess -= cost
+        self._idle_until = self.bytes + self.bytes_max // IDLE_DIVISOR if not self.spilling else 0
+
+    def write_some(self) -> None:
+        """Put some of what is to go to disk into the next batch."""
+        left = max(SPILL_BYTES, (self.bytes - self.bytes_max) // SPARE_DIVISOR)
+        writes = SPILL_WRITES_MAX
+        while self.spilling and left > 0 and writes > 0:
+            queue = self.spilling[0]
+            before = self.bytes
+            if queue.deleted or not queue.spill(min(left, SPILL_BYTES)):
+                queue.spill_down_to = -1
+                del self.spilling[0]
+            left -= before - self.bytes
+            writes -= 1
+
+    def read_length(self) -> i64:
+        """How much to read at once."""
+        return SMALL_READ_BYTES if self.bytes > self.bytes_max else self.read_bytes
+
+    def read_ahead(self) -> i64:
+        """What may be left when more is read."""
+        return 0 if self.bytes > self.bytes_max else READ_AHEAD_BYTES
+
+
+def tail_cost(queue: Queue) -> int:
+    """The sort key of queues that may go to disk."""
+    return queue.ready.tail_cost()

@@ -1,0 +1,140 @@
+"""Messages that come back from disk, and entries that hold up the journal's oldest file.
+
+A piece of a segment is read by the edge and becomes entries here. What is damaged is stepped over,
+said with file and offset, and counted; a read that fails is tried again a little later, since the
+cause may pass.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from mypy_extensions import i64
+
+from amqbroker.core import log
+from amqbroker.core.entry import QueueEntry
+from amqbroker.core.memory import ReadRequest
+from amqbroker.core.timers import TimerTarget
+from amqbroker.message import IN_SEGMENT, WRITTEN, Entry
+from amqbroker.store.segments import KEPT, REDELIVERED
+
+if TYPE_CHECKING:
+    from amqbroker.core.broker import Broker
+    from amqbroker.core.queue import Queue
+
+READ_ATTEMPTS_MAX: Final = 3
+RETRY_S: Final = 1.0
+# With fewer messages than this in its tail a queue is not worth a segment: they are written to the
+# journal once more.
+SEGMENT_COUNT_MIN: Final = 256
+
+
+@final
+class ReadRetry(TimerTarget):
+    """Asks once more for a piece that could not be read."""
+
+    def __init__(self, broker: Broker, request: ReadRequest) -> None:
+        self._broker = broker
+        self._request = request
+
+    def on_timer(self, kind: int, now: float) -> None:
+        """It may work now."""
+        self._request.attempts += 1
+        self._broker.memory.reads.append(self._request)
+
+
+def messages_read(broker: Broker, request: ReadRequest, data: bytes | None, reason: str) -> None:
+    """A piece was read, or could not be for this reason."""
+    queue = request.queue
+    backlog = queue.backlog
+    if queue.deleted or backlog is None or backlog.generation != request.generation:
+        return
+    if data is not None:
+        _load(broker, queue, request.name, data)
+    elif request.attempts < READ_ATTEMPTS_MAX:
+        broker.timers.set(broker.now + RETRY_S, ReadRetry(broker, request), 0)
+        return
+    else:
+        lost = backlog.read_failed()
+        queue.ready.load([], 0, lost, backlog.next_index)
+        _report(broker, queue, request.name, request.offset, reason)
+        _count_lost(broker, queue, request.name, lost)
+    queue.wake()
+
+
+def _load(broker: Broker, queue: Queue, name: str, data: bytes) -> None:
+    """Turn a piece into entries."""
+    backlog = queue.backlog
+    assert backlog is not None, queue.name
+    memory = queue.memory
+    reader = backlog.begin_read(data)
+    redelivered = backlog.redelivered if backlog.redelivered.total > 0 else None
+    entries: list[QueueEntry | None] = []
+    size: i64 = 0
+    kept: i64 = 0
+    while reader.next_block():
+        if not backlog.wants_block(reader):
+            continue
+        while True:
+            message = reader.next_record()
+            if message is None:
+                break
+            if not backlog.wants_record(reader):
+                continue
+            entry = QueueEntry(message, queue, reader.index)
+            entry.expires_at = reader.expires_at
+            entry.deliveries = reader.deliveries
+            flags = reader.flags
+            if flags & KEPT != 0:
+                entry.state = WRITTEN
+                entry.file = IN_SEGMENT
+                kept += 1
+            entry.redelivered = flags & REDELIVERED != 0 or (
+                redelivered is not None and redelivered.contains(reader.index)
+            )
+            memory.hold(message)
+            size += message.cost
+            entries.append(entry)
+    lost = backlog.end_read(reader, len(data), len(entries), kept)
+    queue.ready.load(entries, size, lost, backlog.next_index)
+    for offset, what in reader.problems:
+        _report(broker, queue, name, offset, what)
+    _count_lost(broker, queue, name, lost)
+
+
+def _report(broker: Broker, queue: Queue, name: str, offset: int, what: str) -> None:
+    broker.log(log.ERROR, f"{name}, offset {offset}: {what}", queue=queue.name)
+
+
+def _count_lost(broker: Broker, queue: Queue, name: str, lost: int) -> None:
+    if lost > 0:
+        broker.messages_lost += lost
+        broker.log(
+            log.ERROR,
+            f"{name}: {lost} messages of queue '{queue.name}' cannot be read and are left out; "
+            "the file is kept aside",
+            queue=queue.name,
+        )
+
+
+def empty_file(broker: Broker, number: int) -> None:
+    """Entries in this journal file keep it: write them once more, or put them into segments."""
+    found: list[Entry] = []
+    journal = broker.journal
+    for vhost in broker.vhosts.values():
+        for queue in vhost.queues.values():
+            if queue.log is None or not journal.has_entries(queue.id, number):
+                continue
+            if queue.ready.tail_count() >= SEGMENT_COUNT_MIN:
+                queue.memory.spill(queue, 0)
+            found.extend(_in_file(queue.ready.entries(), number))
+    for client in broker.clients.values():
+        for channel in client.channels.values():
+            found.extend(_in_file(channel.unacked.entries(), number))
+            if channel.transaction is not None:
+                found.extend(_in_file(channel.transaction.taken(), number))
+    journal.rewrite(found)
+
+
+def _in_file(entries: list[QueueEntry], number: int) -> list[QueueEntry]:
+    return [entry for entry in entries if entry.state == WRITTEN and entry.file == number]

@@ -1,0 +1,469 @@
+"""What a queue has in segments, what of it is settled, and where reading goes on.
+
+No segment is ever searched for: the journal records what counts of each (SEGMENT), its snapshot
+names all that are left, and a file that nothing names is removed at a start. So a start reads no
+segment, however long the backlog is.
+
+    appended ──> in flight ──> readable ──> read ──> settled ──> the file goes
+                 (a batch)     (synced)     (in memory again)
+
+Invariants:
+- Segments are in index order, and reading goes through them in that order, once.
+- Every message of the queue with an index between `first` and `last` of a segment that outlives a
+  restart is in this segment. A queue that has read all its segments may hand out what it has in
+  memory: from then on it begins a new segment.
+- A segment that was there at the start is never appended to.
+- A file goes when all in it was read and nothing in it lives, after the batch that says so is
+  synced.
+
+`unread` counts exactly what is ready on disk: messages that were damaged are found missing at the
+end of their segment.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from mypy_extensions import i64
+
+from amqbroker.message import Entry
+from amqbroker.store.ranges import Ranges
+from amqbroker.store.records import FILE_HEADER_BYTES, SegmentPart
+from amqbroker.store.segments import (
+    KEPT,
+    SegmentReader,
+    SegmentWriter,
+    segment_crc,
+    segment_header,
+    segment_name,
+)
+
+# A segment is sealed when it has this much. It is the piece in which disk is given back.
+SEGMENT_SIZE_MAX: Final = 16 * 1024 * 1024
+SEGMENT_MESSAGES_MAX: Final = 65_536
+
+
+@final
+class SegmentWrite:
+    """Append these chunks to a segment, which is new if it `creates` it."""
+
+    __slots__ = ("chunks", "creates", "name", "sync")
+
+    def __init__(self, name: str, creates: bool, chunks: list[bytes], sync: bool) -> None:
+        self.name = name
+        self.creates = creates
+        self.chunks = chunks
+        self.sync = sync
+
+
+@final
+class SegmentPiece:
+    """Bytes of a segment that are to be read."""
+
+    __slots__ = ("generation", "length", "name", "offset")
+
+    def __init__(self, name: str, offset: i64, length: i64, generation: i64) -> None:
+        self.name = name
+        self.offset: i64 = offset
+        self.length: i64 = length
+        self.generation: i64 = generation
+
+
+@final
+class Segment:
+    """One segment. `count` messages of it outlive a restart, unless they are in `settled`.
+
+    `size` bytes count, of which `readable` are on disk; `unread` messages were not read since the
+    start. `handed` of those that outlive a restart are in memory or were settled since then;
+    `settled_before` were settled when the segment was recovered.
+    """
+
+    __slots__ = (
+        "count",
+        "crc",
+        "first",
+        "handed",
+        "is_damaged",
+        "last",
+        "messages",
+        "name",
+        "number",
+        "queue_id",
+        "readable",
+        "recovered",
+        "seed",
+        "settled",
+        "settled_before",
+        "size",
+        "unread",
+    )
+
+    def __init__(self, queue_id: i64, number: i64, seed: bytes, first: i64) -> None:
+        self.queue_id: i64 = queue_id
+        self.number: i64 = number
+        self.name = segment_name(queue_id, number)
+        self.seed = seed
+        self.crc = segment_crc(queue_id, seed)
+        self.first: i64 = first
+        self.last: i64 = first
+        self.count: i64 = 0
+        self.messages: i64 = 0
+        self.settled = Ranges()
+        self.settled_before: i64 = 0
+        self.size: i64 = 0
+        self.readable: i64 = 0
+        self.unread: i64 = 0
+        self.handed: i64 = 0
+        self.recovered = False
+        self.is_damaged = False
+
+    def live(self) -> i64:
+        """How many messages of it a crash would bring back."""
+        return self.count - self.settled.total
+
+    def part(self, added_from: i64) -> SegmentPart:
+        """What the journal has to know of it."""
+        return SegmentPart(
+            self.queue_id,
+            self.number,
+            self.seed,
+            self.first,
+            self.last,
+            added_from,
+            self.count,
+            self.size,
+        )
+
+    def cut(self, last: i64, size: i64) -> None:
+        """What lies behind this index and offset, and was not read, does not count any more."""
+        settled_since = self.settled.total - self.settled_before
+        self.settled.cut(last)
+        self.settled_before = self.settled.total - settled_since
+        self.count = self.settled_before + self.handed
+        self.last = last
+        self.size = size
+        self.readable = size
+        self.unread = 0
+
+    def forget(self) -> None:
+        """Nothing of it counts any more."""
+        self.count = 0
+        self.settled = Ranges()
+        self.settled_before = 0
+        self.unread = 0
+
+
+@final
+class SegmentOutbox:
+    """What the backlogs of all queues leave for the next batch."""
+
+    __slots__ = (
+        "appended",
+        "messages_max",
+        "parts",
+        "seed",
+        "set_aside",
+        "size_max",
+        "unlinks",
+        "writes",
+    )
+
+    def __init__(self, seed: bytes) -> None:
+        self.seed = seed
+        self.size_max: i64 = SEGMENT_SIZE_MAX
+        self.messages_max: i64 = SEGMENT_MESSAGES_MAX
+        self.writes: list[SegmentWrite] = []
+        self.appended: list[Segment] = []
+        self.parts: list[SegmentPart] = []
+        self.unlinks: list[str] = []
+        self.set_aside: list[str] = []
+
+    def has_work(self) -> bool:
+        """Whether a batch is wanted for it."""
+        return bool(self.writes or self.parts or self.unlinks or self.set_aside)
+
+
+@final
+class Backlog:
+    """The segments of one queue."""
+
+    __slots__ = (
+        "_at",
+        "_next_number",
+        "_offset",
+        "_open",
+        "_outbox",
+        "_read_length",
+        "_reading",
+        "_searching",
+        "_wanted",
+        "generation",
+        "is_reading",
+        "next_index",
+        "queue_id",
+        "redelivered",
+        "segments",
+        "unread",
+    )
+
+    def __init__(self, queue_id: i64, outbox: SegmentOutbox) -> None:
+        self.queue_id: i64 = queue_id
+        self.segments: list[Segment] = []
+        self.unread: i64 = 0
+        # Every message that is not read yet has at least this index.
+        self.next_index: i64 = 0
+        # Of what was there at the start: had been delivered before.
+        self.redelivered = Ranges()
+        # Grows when reads that are under way are not wanted any more.
+        self.generation: i64 = 0
+        self.is_reading = False
+        self._outbox = outbox
+        self._next_number: i64 = 1
+        self._open: Segment | None = None
+        # Where reading goes on: in the segment at place `_at`, from `_offset`.
+        self._at: i64 = 0
+        self._offset: i64 = FILE_HEADER_BYTES
+        self._wanted: i64 = 0
+        self._searching = False
+        self._reading: Segment | None = None
+        self._read_length: i64 = 0
+
+    def recover(self, segments: list[Segment], redelivered: Ranges, next_number: i64) -> None:
+        """Take over what a start found, oldest first."""
+        self._next_number = next_number
+        for segment in segments:
+            segment.recovered = True
+            segment.settled_before = segment.settled.total
+            segment.readable = segment.size
+            segment.unread = segment.live()
+            self.unread += segment.unread
+        self.segments = segments
+        self.redelivered = redelivered
+        self._begin_segment()
+
+    # Writing.
+
+    def append(self, writer: SegmentWriter, entries: list[Entry]) -> None:
+        """Leave these entries, in index order, for the next batch."""
+        segment = self._open
+        creates = segment is None
+        if segment is None:
+            first = entries[0].index
+            segment = Segment(self.queue_id, self._next_number, self._outbox.seed, first)
+            self._next_number += 1
+            if self.unread == 0:
+                self.next_index = first
+            self.segments.append(segment)
+            self._open = segment
+        writer.begin(segment.crc)
+        for entry in entries:
+            writer.add(entry)
+        chunks = writer.take()
+        kept = writer.kept
+        segment.size += writer.size
+        if creates:
+            chunks.insert(0, segment_header(self.queue_id, segment.seed))
+            segment.size += FILE_HEADER_BYTES
+        segment.last = entries[-1].index
+        segment.count += kept
+        segment.messages += len(entries)
+        segment.unread += len(entries)
+        self.unread += len(entries)
+        outbox = self._outbox
+        outbox.writes.append(SegmentWrite(segment.name, creates, chunks, kept > 0))
+        outbox.appended.append(segment)
+        if kept > 0:
+            outbox.parts.append(segment.part(entries[0].index))
+        if segment.size >= outbox.size_max or segment.messages >= outbox.messages_max:
+            self._open = None
+
+    def seal(self) -> None:
+        """What comes next goes into a new segment."""
+        self._open = None
+
+    # Reading.
+
+    def next_read(self, length: i64) -> SegmentPiece | None:
+        """What to read next, about this much; None if a read is under way or there is nothing."""
+        if self.is_reading or self.unread == 0:
+            return None
+        while self.segments[self._at].unread == 0:
+            self._go_on()
+        segment = self.segments[self._at]
+        available = segment.readable - self._offset
+        if available <= 0:
+            return None
+        length = min(max(length, self._wanted), available)
+        self.is_reading = True
+        self._reading = segment
+        self._read_length = length
+        return SegmentPiece(segment.name, self._offset, length, self.generation)
+
+    def begin_read(self, data: bytes) -> SegmentReader:
+        """The piece that was asked for was read: walk through it, then call `end_read`."""
+        segment = self._reading
+        assert segment is not None, self.queue_id
+        return SegmentReader(data, self._offset, segment.readable, segment.crc, self._searching)
+
+    def wants_block(self, reader: SegmentReader) -> bool:
+        """Whether the reader's block may have a message that is not settled."""
+        segment = self._reading
+        assert segment is not None
+        return not segment.recovered or not segment.settled.covers(reader.first, reader.last)
+
+    def wants_record(self, reader: SegmentReader) -> bool:
+        """Whether the reader's record is a message that is still there."""
+        segment = self._reading
+        assert segment is not None
+        if not segment.recovered:
+            return True
+        return reader.flags & KEPT != 0 and not segment.settled.contains(reader.index)
+
+    def end_read(self, reader: SegmentReader, size: i64, taken: i64, kept: i64) -> i64:
+        """The piece of this size is used up: `taken` messages are in memory now, `kept` of them
+        outlive a restart. How many messages were found to be missing.
+        """
+        segment = self._reading
+        assert segment is not None
+        moved = reader.offset > self._offset
+        self._wanted = reader.wanted
+        self._searching = reader.searching
+        self._offset = reader.offset
+        if reader.last >= self.next_index:
+            self.next_index = reader.last + 1
+        if size < self._read_length and reader.offset < segment.readable:
+            reader.problems.append((reader.offset, "the file ends here, before its time"))
+            self._offset = segment.size
+        elif not moved and reader.wanted <= size:
+            reader.problems.append((reader.offset, "nothing can be read from here on"))
+            self._offset = segment.size
+        return self._end(segment, taken, kept, bool(reader.problems))
+
+    def read_failed(self) -> i64:
+        """The piece cannot be read: step over it. How many messages were found to be missing."""
+        segment = self._reading
+        assert segment is not None
+        self._offset += self._read_length
+        self._wanted = 0
+        self._searching = True
+        return self._end(segment, 0, 0, True)
+
+    def forget_read(self) -> None:
+        """The piece was not read, and may be asked for again."""
+        self.is_reading = False
+        self._reading = None
+
+    def _end(self, segment: Segment, taken: i64, kept: i64, damaged: bool) -> i64:
+        self.forget_read()
+        segment.handed += kept
+        segment.unread -= taken
+        self.unread -= taken
+        if damaged:
+            segment.is_damaged = True
+        lost: i64 = 0
+        if self._offset >= segment.size and (segment.unread > 0 or segment.is_damaged):
+            lost = segment.unread
+            self.unread -= lost
+            segment.cut(segment.last, segment.size)
+        self._drop_if_done(segment)
+        return lost
+
+    # Settling.
+
+    def settle(self, ranges: list[tuple[int, int]]) -> None:
+        """These indexes are settled, wherever they were; ranges are in order."""
+        if not self.segments or ranges[0][0] > self.segments[-1].last:
+            return
+        for first, last in ranges:
+            place = self._place(first)
+            while place < len(self.segments) and self.segments[place].first <= last:
+                segment = self.segments[place]
+                segment.settled.add(max(i64(first), segment.first), min(i64(last), segment.last))
+                if not self._drop_if_done(segment):
+                    place += 1
+
+    def drop_unread(self) -> None:
+        """Nothing that is only on disk counts any more: the cost is one step a segment."""
+        self.generation += 1
+        self.forget_read()
+        self._open = None
+        if self.unread == 0:
+            return
+        while self.segments[self._at].unread == 0:
+            self._go_on()
+        unread = self.segments[self._at :]
+        self.unread = 0
+        for segment in unread:
+            was_live = segment.live() > 0
+            segment.unread = 0
+            if segment is unread[0] and segment.handed > 0:
+                segment.cut(self.next_index - 1, self._offset)
+            else:
+                segment.forget()
+            if was_live:
+                self._outbox.parts.append(segment.part(segment.last + 1))
+        for segment in unread:
+            self._drop_if_done(segment)
+
+    def close(self) -> None:
+        """The queue is deleted: all its segments go."""
+        self.generation += 1
+        self.forget_read()
+        for segment in self.segments:
+            self._outbox.unlinks.append(segment.name)
+        self.segments = []
+        self.unread = 0
+        self._open = None
+
+    def redelivered_unread(self) -> list[tuple[int, int]]:
+        """Of what is on disk only: the indexes that had been delivered before."""
+        if self.unread == 0 or self.redelivered.total == 0:
+            return []
+        return self.redelivered.items_from(self.next_index)
+
+    def _place(self, index: i64) -> i64:
+        """The place of the first segment that ends at this index or behind it."""
+        low: i64 = 0
+        high: i64 = len(self.segments)
+        while low < high:
+            middle = (low + high) // 2
+            if self.segments[middle].last < index:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def _drop_if_done(self, segment: Segment) -> bool:
+        """Let the file go if nothing in it is wanted any more."""
+        if segment.unread > 0 or segment.live() > 0:
+            return False
+        if segment is self._open:
+            self._open = None
+        outbox = self._outbox
+        if segment.is_damaged:
+            # Somebody may want to look at it.
+            outbox.set_aside.append(segment.name)
+            if segment.count > 0:
+                segment.forget()
+                outbox.parts.append(segment.part(segment.last + 1))
+        else:
+            outbox.unlinks.append(segment.name)
+        place = i64(self.segments.index(segment))
+        del self.segments[place]
+        if place < self._at:
+            self._at -= 1
+        elif place == self._at:
+            self._begin_segment()
+        return True
+
+    def _go_on(self) -> None:
+        """Read the next segment."""
+        self._at += 1
+        self._begin_segment()
+
+    def _begin_segment(self) -> None:
+        self._offset = FILE_HEADER_BYTES
+        self._wanted = 0
+        self._searching = False
+        if self._at < len(self.segments):
+            self.next_index = self.segments[self._at].first

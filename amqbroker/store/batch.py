@@ -1,0 +1,59 @@
+"""What the journal hands to the edge to be written at once."""
+
+from __future__ import annotations
+
+from typing import final
+
+from mypy_extensions import i64
+
+from amqbroker.store.backlog import SegmentOutbox, SegmentWrite
+
+
+@final
+class Batch:
+    """What the edge writes at once, in this order.
+
+    First the `segments`, each synced if it says so. With `starts_file` a new journal file
+    `file_number` begins with these chunks, else they go to its end. `sync` says that someone waits
+    for it. Then the `snapshot`, if there is one, replaces the definitions file, and at last the
+    `deletable` journal files and the segments named in `unlinks` go; those in `set_aside` are
+    damaged, and kept under another name.
+    """
+
+    __slots__ = (
+        "chunks",
+        "deletable",
+        "file_number",
+        "position",
+        "segments",
+        "set_aside",
+        "snapshot",
+        "starts_file",
+        "sync",
+        "unlinks",
+    )
+
+    def __init__(
+        self,
+        position: i64,
+        file_number: i64,
+        chunks: list[bytes],
+        sync: bool,
+        starts_file: bool,
+        snapshot: bytes | None,
+        deletable: list[int],
+        outbox: SegmentOutbox,
+    ) -> None:
+        self.position: i64 = position
+        self.file_number: i64 = file_number
+        self.chunks = chunks
+        self.sync = sync
+        self.starts_file = starts_file
+        self.snapshot = snapshot
+        self.deletable = deletable
+        self.segments: list[SegmentWrite] = outbox.writes
+        self.unlinks: list[str] = outbox.unlinks
+        self.set_aside: list[str] = outbox.set_aside
+        outbox.writes = []
+        outbox.unlinks = []
+        outbox.set_aside = []

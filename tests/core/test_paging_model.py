@@ -1,0 +1,74 @@
+"""The model of test_queue_model.py against a node that has no memory for messages at all.
+
+Every tail goes to segments of a few messages, and comes back in the smallest reads.
+"""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis.stateful import invariant
+
+from amqbroker.message import ENTRY_OVERHEAD_BYTES
+from tests.core.house import House, core
+from tests.core.test_queue_model import NodeMachine
+
+
+class SmallHouse(House):
+    """A node that puts on disk all that waits."""
+
+    def _start(self) -> None:
+        super()._start()
+        memory = core(self.node).memory
+        memory.bytes_max = 0
+        memory.read_bytes = 1
+        memory.outbox.messages_max = 3
+
+
+class PagingMachine(NodeMachine):
+    """The same rules."""
+
+    def make_house(self) -> House:
+        """A node whose queues page."""
+        return SmallHouse()
+
+    @invariant()
+    def no_file_is_left_behind(self) -> None:
+        """Each segment has something that is still wanted."""
+        queues = {queue.id: queue for queue in core(self.house.node).all_queues()}
+        wanted = sum(
+            len(queue.backlog.segments) for queue in queues.values() if queue.backlog is not None
+        )
+        memory = core(self.house.node).memory
+        assert len(self.house._disk.segments) == wanted + len(memory.outbox.unlinks)
+        for queue in queues.values():
+            if queue.ready.count == 0 and queue.unacked_count == 0 and queue.backlog is not None:
+                self.house.advance(0.1)
+                assert queue.backlog.segments == []
+
+    @invariant()
+    def the_account_is_right(self) -> None:
+        """What is in memory is what was counted, and segments are there for what is on disk."""
+        broker = core(self.house.node)
+        held = {}
+        entries = 0
+        for queue in broker.all_queues():
+            for entry in queue.ready.entries():
+                held[id(entry.message)] = entry.message
+                entries += 1
+            backlog = queue.backlog
+            assert queue.ready.on_disk == (backlog.unread if backlog is not None else 0)
+            assert queue.ready.paged or queue.ready.on_disk == 0
+        for client in broker.clients.values():
+            for channel in client.channels.values():
+                waiting = channel.unacked.entries()
+                if channel.transaction is not None:
+                    waiting += channel.transaction.taken()
+                for entry in waiting:
+                    held[id(entry.message)] = entry.message
+                    entries += 1
+        expected = sum(message.cost for message in held.values()) + entries * ENTRY_OVERHEAD_BYTES
+        assert broker.memory_bytes == expected
+
+
+PagingMachine.TestCase.settings = settings(stateful_step_count=40)
+TestPaging = PagingMachine.TestCase
