@@ -12,7 +12,7 @@ Writing: the node's output is taken only when the socket has accepted the output
 it is the node that holds it, and its consumers wait.
 
 A peer that sends no more may still read: clients end their side right behind connection.close and
-wait for close-ok.
+wait for close-ok. TLS in asyncio cannot close one side alone: what there is to say is said at once.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, cast, final
 
+from amqbroker.auth.certificates import TlsPeer
 from amqbroker.node import PeerInfo
 
 if TYPE_CHECKING:
@@ -41,16 +42,23 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_may_write",
+        "_mechanisms",
         "_position",
         "_runner",
+        "_tls",
         "_transport",
         "_unread",
         "id",
         "yield_until",
     )
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(
+        self, runner: Runner, mechanisms: tuple[str, ...] = (), tls: TlsPeer | None = None
+    ) -> None:
+        """`mechanisms` are the listener's own, if it has any."""
         self._runner = runner
+        self._mechanisms = mechanisms
+        self._tls = tls
         self._transport: asyncio.Transport | None = None
         self.id = 0
         self._may_write = True
@@ -65,9 +73,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A socket was accepted. Nagle's algorithm is off: asyncio and uvloop see to that."""
         self._transport = cast("asyncio.Transport", transport)
-        host, port = address_of(transport.get_extra_info("peername"))
-        local_host, local_port = address_of(transport.get_extra_info("sockname"))
-        self.id = self._runner.connected(self, PeerInfo(host, port, local_host, local_port))
+        peer = peer_of(transport, self._mechanisms, self._tls)
+        self.id = self._runner.connected(self, peer)
 
     def data_received(self, data: bytes) -> None:
         """The socket was read."""
@@ -82,7 +89,11 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The peer sends no more; True keeps the socket open for what it is still owed."""
-        return self._runner.ended(self.id)
+        owed = self._runner.ended(self.id)
+        if self._tls is not None:
+            self.flush()
+            return False
+        return owed
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed."""
@@ -137,13 +148,24 @@ class Connection(asyncio.Protocol):
         elif pieces:
             transport.writelines(pieces)
         if self._runner.node.must_close(self.id):
-            transport.close()
+            # A TLS transport of asyncio cannot be aborted once it was closed twice.
+            if not transport.is_closing():
+                transport.close()
             self._runner.loop.call_later(CLOSE_TIMEOUT_S, self.abort)
 
     def abort(self) -> None:
         """Close the socket at once, whatever it has not sent."""
         if self._transport is not None:
             self._transport.abort()
+
+
+def peer_of(
+    transport: asyncio.BaseTransport, mechanisms: tuple[str, ...], tls: TlsPeer | None
+) -> PeerInfo:
+    """Both ends of an accepted socket."""
+    host, port = address_of(transport.get_extra_info("peername"))
+    local_host, local_port = address_of(transport.get_extra_info("sockname"))
+    return PeerInfo(host, port, local_host, local_port, mechanisms, tls)
 
 
 def address_of(name: object) -> tuple[str, int]:

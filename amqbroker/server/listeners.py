@@ -6,11 +6,14 @@ import asyncio
 import errno
 import os
 import socket
+from collections.abc import Callable
 from typing import Final
 
-from amqbroker.config import Listener
+from amqbroker.config import Config, Listener, Tls
 from amqbroker.server.connection import Connection, address_of
 from amqbroker.server.runner import Runner
+from amqbroker.server.tls import Certificates, TlsError
+from amqbroker.server.tls_handshakes import Accepted, TlsHandshakes
 
 # Connections that may wait to be accepted: a thousand clients that reconnect at once must not be
 # refused.
@@ -29,14 +32,46 @@ class Listeners:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._servers: list[asyncio.Server] = []
+        self._certificates: Certificates | None = None
+        self._handshakes: TlsHandshakes | None = None
         self.addresses: list[Address] = []
+        self.tls_addresses: list[Address] = []
 
-    async def open(self, listener: Listener) -> None:
-        """Bind one address, without accepting yet. Raises StartError if it cannot be had."""
+    async def open(self, config: Config) -> None:
+        """Bind every address, without accepting yet.
+
+        Raises StartError if one cannot be had, or if the certificates are no good.
+        """
+        for each in config.listeners:
+            self.addresses += await self._bind(each, self._plain(each))
+        if not config.tls_listeners:
+            return
+        try:
+            self._certificates = Certificates(config.tls)
+        except TlsError as error:
+            raise StartError(str(error)) from error
+        self._handshakes = TlsHandshakes(
+            self._runner, self._certificates, config.limits.handshake_timeout_s
+        )
+        for listener in config.tls_listeners:
+            factory = self._tls(self._handshakes, listener, config.tls)
+            self.tls_addresses += await self._bind(listener, factory)
+
+    def _plain(self, listener: Listener) -> Callable[[], asyncio.Protocol]:
+        return lambda: Connection(self._runner, listener.mechanisms)
+
+    def _tls(
+        self, handshakes: TlsHandshakes, listener: Listener, tls: Tls
+    ) -> Callable[[], asyncio.Protocol]:
+        return lambda: Accepted(handshakes, listener.mechanisms or tls.mechanisms)
+
+    async def _bind(
+        self, listener: Listener, factory: Callable[[], asyncio.Protocol]
+    ) -> list[Address]:
         loop = asyncio.get_running_loop()
         try:
             server = await loop.create_server(
-                lambda: Connection(self._runner),
+                factory,
                 listener.host,
                 listener.port,
                 backlog=BACKLOG,
@@ -45,7 +80,7 @@ class Listeners:
         except OSError as error:
             raise StartError(f"cannot listen on {listener}: {reason_of(error)}") from error
         self._servers.append(server)
-        self.addresses.extend(address_of(each.getsockname()) for each in server.sockets)
+        return [address_of(each.getsockname()) for each in server.sockets]
 
     async def accept(self) -> None:
         """Accept connections from now on."""
@@ -56,6 +91,13 @@ class Listeners:
         """Accept no more; connections that are open go on."""
         for server in self._servers:
             server.close()
+        if self._handshakes is not None:
+            self._handshakes.close()
+
+    def reload_certificates(self) -> bool:
+        """Read the certificates again, for new connections; False if there are none, or no good
+        ones."""
+        return self._certificates is not None and self._certificates.reload()
 
 
 def reason_of(error: OSError) -> str:

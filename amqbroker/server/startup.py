@@ -25,7 +25,7 @@ from amqbroker import __version__
 from amqbroker.config import Config
 from amqbroker.errors import DiskError
 from amqbroker.node import Node
-from amqbroker.server.listeners import Address, Listeners, StartError
+from amqbroker.server.listeners import Listeners, StartError
 from amqbroker.server.runner import Runner
 from amqbroker.store.files import DataFolder, open_data_folder
 
@@ -72,7 +72,11 @@ async def _serve_until_signal(config: Config) -> None:
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_wait_for_signal, stop)
-        await serve(config, on_ready=lambda addresses: None, stop=stop)
+
+        def on_ready(listeners: Listeners) -> None:
+            tasks.start_soon(_reload_on_signal, listeners)
+
+        await serve(config, on_ready=on_ready, stop=stop)
         tasks.cancel_scope.cancel()
 
 
@@ -83,10 +87,19 @@ async def _wait_for_signal(stop: anyio.Event) -> None:
             stop.set()
 
 
+async def _reload_on_signal(listeners: Listeners) -> None:
+    with anyio.open_signal_receiver(signal.SIGHUP) as signals:
+        async for _ in signals:
+            if not listeners.tls_addresses:
+                logger.info("SIGHUP: there are no TLS listeners, and so no certificates to reload")
+            else:
+                listeners.reload_certificates()
+
+
 async def serve(
-    config: Config, *, on_ready: Callable[[list[Address]], None], stop: anyio.Event
+    config: Config, *, on_ready: Callable[[Listeners], None], stop: anyio.Event
 ) -> None:
-    """Serve until `stop` is set. `on_ready` gets the addresses once clients can connect.
+    """Serve until `stop` is set. `on_ready` gets the listeners once clients can connect.
 
     Raises StartError or DiskError if the broker cannot start.
     """
@@ -103,13 +116,12 @@ async def serve(
         runner = Runner(node, folder.writer.write)
         listeners = Listeners(runner)
         try:
-            for address in config.listeners:
-                await listeners.open(address)
+            await listeners.open(config)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(runner.run)
                 await listeners.accept()
-                report_ready(listeners.addresses, time.monotonic() - started_at, config.data_dir)
-                on_ready(listeners.addresses)
+                report_ready(listeners, time.monotonic() - started_at, config.data_dir)
+                on_ready(listeners)
                 await stop.wait()
                 await stop_serving(runner, listeners)
                 tasks.cancel_scope.cancel()
@@ -133,9 +145,12 @@ async def stop_serving(runner: Runner, listeners: Listeners) -> None:
         await runner.stop()
 
 
-def report_ready(addresses: list[Address], seconds: float, data_dir: str) -> None:
+def report_ready(listeners: Listeners, seconds: float, data_dir: str) -> None:
     """The line that people and programs wait for."""
-    shown = ", ".join(f"{host}:{port}" for host, port in addresses)
+    shown = ", ".join(
+        [f"{host}:{port}" for host, port in listeners.addresses]
+        + [f"{host}:{port} (TLS)" for host, port in listeners.tls_addresses]
+    )
     logger.info(
         "amqbroker %s ready on %s after %.2f s, data in %s", __version__, shown, seconds, data_dir
     )
