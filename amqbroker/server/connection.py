@@ -18,6 +18,7 @@ wait for close-ok. TLS in asyncio cannot close one side alone: what there is to 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast, final
 
 from amqbroker.auth.certificates import TlsPeer
@@ -53,9 +54,13 @@ class Connection(asyncio.Protocol):
     )
 
     def __init__(
-        self, runner: Runner, mechanisms: tuple[str, ...] = (), tls: TlsPeer | None = None
+        self,
+        runner: Runner,
+        mechanisms: tuple[str, ...] = (),
+        tls: Callable[[asyncio.BaseTransport], TlsPeer] | None = None,
     ) -> None:
-        """`mechanisms` are the listener's own, if it has any."""
+        """`mechanisms` are the listener's own, if it has any; `tls` knows what TLS says of the
+        peer."""
         self._runner = runner
         self._mechanisms = mechanisms
         self._tls = tls
@@ -73,7 +78,10 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A socket was accepted. Nagle's algorithm is off: asyncio and uvloop see to that."""
         self._transport = cast("asyncio.Transport", transport)
-        peer = peer_of(transport, self._mechanisms, self._tls)
+        host, port = address_of(transport.get_extra_info("peername"))
+        local_host, local_port = address_of(transport.get_extra_info("sockname"))
+        tls = None if self._tls is None else self._tls(transport)
+        peer = PeerInfo(host, port, local_host, local_port, self._mechanisms, tls)
         self.id = self._runner.connected(self, peer)
 
     def data_received(self, data: bytes) -> None:
@@ -157,15 +165,6 @@ class Connection(asyncio.Protocol):
         """Close the socket at once, whatever it has not sent."""
         if self._transport is not None:
             self._transport.abort()
-
-
-def peer_of(
-    transport: asyncio.BaseTransport, mechanisms: tuple[str, ...], tls: TlsPeer | None
-) -> PeerInfo:
-    """Both ends of an accepted socket."""
-    host, port = address_of(transport.get_extra_info("peername"))
-    local_host, local_port = address_of(transport.get_extra_info("sockname"))
-    return PeerInfo(host, port, local_host, local_port, mechanisms, tls)
 
 
 def address_of(name: object) -> tuple[str, int]:

@@ -1,20 +1,22 @@
 """Accepted sockets of TLS listeners, until their TLS handshake is over.
 
-Each takes a task, for asyncio's own TLS servers tell nobody why a handshake failed, and keep their
-certificates for ever. What a handshake ends with is a `Connection` or a line in the log that says
-what the client did wrong, as far as OpenSSL knows.
+The sockets are accepted here, for asyncio's own TLS servers tell nobody why a handshake failed, and
+keep their certificates for ever. What a handshake ends with is a `Connection`, or a line in the log
+that says what the client did wrong, as far as OpenSSL knows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
+from collections.abc import Coroutine
 from typing import Final, cast, final
 
 from amqbroker.auth.certificates import TlsPeer, name_in
 from amqbroker.node import PeerInfo
-from amqbroker.server.connection import CLOSE_TIMEOUT_S, Connection, peer_of
+from amqbroker.server.connection import CLOSE_TIMEOUT_S, Connection, address_of
 from amqbroker.server.runner import Runner
 from amqbroker.server.tls import Certificates
 
@@ -32,13 +34,15 @@ REASONS: Final = {
 }
 # What OpenSSL says of bytes that are no TLS at all depends on its version and on the bytes.
 NOT_TLS: Final = ("WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "UNEXPECTED_MESSAGE", "HTTP_REQUEST")
+# How long to wait when there is no file descriptor left.
+ACCEPT_RETRY_S: Final = 1.0
 
 logger = logging.getLogger("amqbroker")
 
 
 @final
 class TlsHandshakes:
-    """The handshakes under way of one broker."""
+    """What TLS listeners accept, until it is a connection."""
 
     def __init__(self, runner: Runner, certificates: Certificates, timeout_s: float) -> None:
         self._runner = runner
@@ -46,50 +50,48 @@ class TlsHandshakes:
         self._timeout_s = timeout_s
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self, transport: asyncio.Transport, mechanisms: tuple[str, ...]) -> None:
-        """A socket was accepted; nothing was read from it yet."""
-        transport.pause_reading()
-        task = self._runner.loop.create_task(self._carry_out(transport, mechanisms))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def accept(self, listening: socket.socket, mechanisms: tuple[str, ...]) -> None:
+        """Accept on this socket from now on."""
+        self._start(self._accept(listening, mechanisms))
 
     def close(self) -> None:
-        """Give up those that are under way."""
+        """Accept no more, and give up the handshakes that are under way."""
         for task in self._tasks:
             task.cancel()
 
-    async def _carry_out(self, transport: asyncio.Transport, mechanisms: tuple[str, ...]) -> None:
+    def _start(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = self._runner.loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _accept(self, listening: socket.socket, mechanisms: tuple[str, ...]) -> None:
+        while True:
+            try:
+                accepted, _ = await self._runner.loop.sock_accept(listening)
+            except OSError as error:
+                logger.error("cannot accept a TLS connection: %s", error)
+                await asyncio.sleep(ACCEPT_RETRY_S)
+            else:
+                self._start(self._shake_hands(accepted, mechanisms))
+
+    async def _shake_hands(self, accepted: socket.socket, mechanisms: tuple[str, ...]) -> None:
         began_at = self._runner.now
-        peer = peer_of(transport, mechanisms, None)
-        early = _Early()
+        name = name_of(accepted)
         try:
-            secure = await self._runner.loop.start_tls(
-                transport,
-                early,
-                self._certificates.context,
-                server_side=True,
+            await self._runner.loop.connect_accepted_socket(
+                lambda: Connection(
+                    self._runner, mechanisms, lambda transport: self._peer(transport, began_at)
+                ),
+                accepted,
+                ssl=self._certificates.context,
                 ssl_handshake_timeout=self._timeout_s,
                 ssl_shutdown_timeout=CLOSE_TIMEOUT_S,
             )
         except OSError as error:
-            self._refuse(peer, error)
-            transport.abort()
-            return
-        except asyncio.CancelledError:
-            transport.abort()
-            raise
-        if secure is None or early.lost:
-            self._refuse(peer, ConnectionResetError())
-            return
-        tls = self._tls_peer(secure, self._runner.now - began_at)
-        connection = Connection(self._runner, mechanisms, tls)
-        secure.set_protocol(connection)
-        connection.connection_made(secure)
-        if early.data:
-            connection.data_received(early.data)
+            self._report(name, error)
 
-    def _tls_peer(self, secure: asyncio.Transport, handshake_s: float) -> TlsPeer:
-        tls = cast("ssl.SSLObject", secure.get_extra_info("ssl_object"))
+    def _peer(self, transport: asyncio.BaseTransport, began_at: float) -> TlsPeer:
+        tls = cast("ssl.SSLObject", transport.get_extra_info("ssl_object"))
         cipher = tls.cipher()
         # Empty for a certificate that was not verified.
         certificate = tls.getpeercert() or {}
@@ -98,10 +100,10 @@ class TlsHandshakes:
             cipher[0] if cipher else "",
             bool(certificate),
             name_in(certificate, self._certificates.tls.certificate_name),
-            handshake_s,
+            self._runner.now - began_at,
         )
 
-    def _refuse(self, peer: PeerInfo, error: OSError) -> None:
+    def _report(self, name: str, error: OSError) -> None:
         if isinstance(error, ConnectionAbortedError):
             why = f"no TLS handshake within {self._timeout_s:g} s"
         elif isinstance(error, ssl.SSLError):
@@ -110,11 +112,11 @@ class TlsHandshakes:
             # Load balancers look whether the port is open, and go.
             logger.debug(
                 "connection %s closed before the TLS handshake was over",
-                peer,
-                extra={"connection": str(peer)},
+                name,
+                extra={"connection": name},
             )
             return
-        logger.warning("connection %s refused: %s", peer, why, extra={"connection": str(peer)})
+        logger.warning("connection %s refused: %s", name, why, extra={"connection": name})
 
     def _reason(self, error: ssl.SSLError) -> str:
         if isinstance(error, ssl.SSLCertVerificationError):
@@ -131,29 +133,10 @@ class TlsHandshakes:
         return f"the TLS handshake failed ({reason or error})"
 
 
-@final
-class Accepted(asyncio.Protocol):
-    """A socket that a TLS listener has accepted."""
-
-    def __init__(self, handshakes: TlsHandshakes, mechanisms: tuple[str, ...]) -> None:
-        self._handshakes = handshakes
-        self._mechanisms = mechanisms
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin the handshake."""
-        self._handshakes.begin(cast("asyncio.Transport", transport), self._mechanisms)
-
-
-@final
-class _Early(asyncio.Protocol):
-    """Keeps what comes with the last bytes of the handshake, until there is a connection."""
-
-    def __init__(self) -> None:
-        self.data = b""
-        self.lost = False
-
-    def data_received(self, data: bytes) -> None:
-        self.data += data
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True
+def name_of(accepted: socket.socket) -> str:
+    """The name of a connection, as the log has it later too."""
+    try:
+        host, port = address_of(accepted.getpeername())
+    except OSError:
+        host, port = "unknown", 0  # it is gone already
+    return str(PeerInfo(host, port, *address_of(accepted.getsockname())))
