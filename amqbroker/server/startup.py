@@ -20,6 +20,7 @@ from random import Random
 from typing import Final
 
 import anyio
+import anyio.lowlevel
 
 from amqbroker import __version__
 from amqbroker.config import Config
@@ -70,30 +71,30 @@ def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 async def _serve_until_signal(config: Config) -> None:
     stop = anyio.Event()
+    serving: list[Listeners] = []
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_wait_for_signal, stop)
-
-        def on_ready(listeners: Listeners) -> None:
-            tasks.start_soon(_reload_on_signal, listeners)
-
-        await serve(config, on_ready=on_ready, stop=stop)
+        tasks.start_soon(_obey_signals, stop, serving)
+        await serve(config, on_ready=serving.append, stop=stop)
         tasks.cancel_scope.cancel()
 
 
-async def _wait_for_signal(stop: anyio.Event) -> None:
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+async def _obey_signals(stop: anyio.Event, serving: list[Listeners]) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async for number in signals:
-            logger.info("stopping on %s", signal.Signals(number).name)
-            stop.set()
-
-
-async def _reload_on_signal(listeners: Listeners) -> None:
-    with anyio.open_signal_receiver(signal.SIGHUP) as signals:
-        async for _ in signals:
-            if not listeners.tls_addresses:
-                logger.info("SIGHUP: there are no TLS listeners, and so no certificates to reload")
+            if number == signal.SIGHUP:
+                reload(serving)
             else:
-                listeners.reload_certificates()
+                logger.info("stopping on %s", signal.Signals(number).name)
+                stop.set()
+
+
+def reload(serving: list[Listeners]) -> None:
+    """Read again what can change while the broker runs."""
+    for listeners in serving:
+        if listeners.tls_addresses:
+            listeners.reload_certificates()
+        else:
+            logger.info("SIGHUP: without TLS listeners there are no certificates to reload")
 
 
 async def serve(
@@ -120,6 +121,8 @@ async def serve(
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(runner.run)
                 await listeners.accept()
+                # Once the broker says that it is ready, signals are obeyed.
+                await anyio.lowlevel.checkpoint()
                 report_ready(listeners, time.monotonic() - started_at, config.data_dir)
                 on_ready(listeners)
                 await stop.wait()

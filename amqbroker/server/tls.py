@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import ssl
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, final
@@ -98,7 +99,7 @@ def _load_certificate(context: ssl.SSLContext, tls: Tls) -> list[tuple[str, str]
         *_unlike(key_setting, key_file, PRIVATE_KEY, "a private key"),
     ]
     if problems:
-        return problems
+        return list(dict.fromkeys(problems))  # both may be one file
     try:
         context.load_cert_chain(tls.certificate, key_file, password)
     except _NoPassword:
@@ -159,8 +160,12 @@ def report_validity(tls: Tls) -> None:
 
 
 def validities(text: str) -> list[tuple[datetime, datetime]]:
-    """From when and until when the certificates in a PEM file hold."""
-    return [validity_of(ssl.PEM_cert_to_DER_cert(pem)) for pem in PEM_CERTIFICATE.findall(text)]
+    """From when and until when the certificates in a PEM file hold, as far as they can be read."""
+    found = []
+    for pem in PEM_CERTIFICATE.findall(text):
+        with suppress(ValueError):
+            found.append(validity_of(ssl.PEM_cert_to_DER_cert(pem)))
+    return found
 
 
 def shown(moment: datetime) -> str:
