@@ -20,7 +20,7 @@ import click
 from amqbroker import __version__
 
 if TYPE_CHECKING:
-    from amqbroker.config import Config
+    from amqbroker.config import Config, Problem
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -60,14 +60,17 @@ def _show_version(context: click.Context, _option: click.Parameter, asked: bool)
 
 
 def _check_bind(
-    _context: click.Context, _option: click.Parameter, addresses: tuple[str, ...]
+    _context: click.Context, option: click.Parameter, addresses: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Refuse what is no address, in the words of the command line."""
     from amqbroker.config import parse_listener
 
+    port = 5671 if option.name == "bind_tls" else 5672
     for address in addresses:
         if parse_listener(address) is None:
-            raise click.BadParameter(f"{address!r} is no address: 0.0.0.0:5672 and [::]:5672 are")
+            raise click.BadParameter(
+                f"{address!r} is no address: 0.0.0.0:{port} and [::]:{port} are"
+            )
     return addresses
 
 
@@ -101,6 +104,14 @@ def main() -> None:
     callback=_check_bind,
     help="Listen here; may be given more than once.",
 )
+@click.option(
+    "--bind-tls",
+    metavar="HOST:PORT",
+    multiple=True,
+    callback=_check_bind,
+    help="Listen here for TLS; may be given more than once. AMQBROKER_TLS_CERTIFICATE and "
+    "AMQBROKER_TLS_KEY, or the configuration file, name the certificate.",
+)
 @click.option("--data-dir", metavar="DIR", help="Keep messages and definitions in this folder.")
 @click.option(
     "--log-format",
@@ -115,6 +126,7 @@ def main() -> None:
 def serve(
     config_file: str | None,
     bind: tuple[str, ...],
+    bind_tls: tuple[str, ...],
     data_dir: str | None,
     log_format: str | None,
     log_level: str | None,
@@ -123,6 +135,7 @@ def serve(
     log = {"format": log_format, "level": log_level}
     options: dict[str, object] = {
         "listeners": list(bind) or None,
+        "tls_listeners": list(bind_tls) or None,
         "data_dir": data_dir,
         "log": {key: value for key, value in log.items() if value} or None,
     }
@@ -165,9 +178,32 @@ def _load(file: str | None, options: dict[str, object]) -> Config:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             _fail(EXIT_USAGE, f"{file}: cannot be read: {reason}")
     try:
-        return load(text, file or "", os.environ, options)
+        config = load(text, file or "", os.environ, options)
     except ConfigError as error:
         _fail(EXIT_USAGE, *map(str, error.problems))
+    problems = _tls_problems(config, text, file or "", options)
+    if problems:
+        _fail(EXIT_USAGE, *map(str, problems))
+    return config
+
+
+def _tls_problems(
+    config: Config, text: str, source: str, options: dict[str, object]
+) -> list[Problem]:
+    """What is wrong with the files that the configuration names."""
+    if not config.tls_listeners:
+        return []
+    from amqbroker.config import Problem, where_of
+    from amqbroker.server.tls import TlsError, make_context
+
+    try:
+        make_context(config.tls)
+    except TlsError as error:
+        return [
+            Problem(where_of(("tls", key), text, source, os.environ, options), f"tls.{key}: {what}")
+            for key, what in error.problems
+        ]
+    return []
 
 
 def _serve(config: Config) -> NoReturn:
