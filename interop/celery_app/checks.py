@@ -269,9 +269,9 @@ class Checks:
     def shutdown(self) -> None:
         self._app.control.shutdown(destination=self._only)
         try:
-            expect(self._worker.process.wait(15), 0, "exit code of the worker")
+            expect(self._worker.process.wait(30), 0, "exit code of the worker")
         except subprocess.TimeoutExpired:
-            raise AssertionError("the worker did not end within 15 s") from None
+            raise AssertionError("the worker did not end within 30 s") from None
         with self._app.connection_for_write() as connection:
             declared = connection.default_channel.queue_declare(
                 f"{tasks.PREFIX}.tasks", passive=True
