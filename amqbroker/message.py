@@ -19,7 +19,9 @@ IMMEDIATE: Final = 2
 VOLATILE: Final = 0  # never journaled: a transient message, or a queue that is not durable
 PENDING: Final = 1  # waits for the next batch
 WRITTEN: Final = 2  # is in a batch that was taken for writing: settling it needs a record
-SETTLED: Final = 3  # settled, or in a segment, before its batch was taken: the journal never writes it
+SETTLED: Final = (
+    3  # settled, or in a segment, before its batch was taken: the journal never writes it
+)
 
 # Entry.file of an entry that is in a segment of its queue, not in a journal file.
 IN_SEGMENT: Final = -1

@@ -228,15 +228,15 @@ class Backlog:
         self._reading: Segment | None = None
         self._read_length: i64 = 0
 
-    def recover(self, segments: list[Segment], redelivered: Ranges) -> None:
+    def recover(self, segments: list[Segment], redelivered: Ranges, next_number: i64) -> None:
         """Take over what a start found, oldest first."""
+        self._next_number = next_number
         for segment in segments:
             segment.recovered = True
             segment.settled_before = segment.settled.total
             segment.readable = segment.size
             segment.unread = segment.live()
             self.unread += segment.unread
-            self._next_number = max(self._next_number, segment.number + 1)
         self.segments = segments
         self.redelivered = redelivered
         self._begin_segment()

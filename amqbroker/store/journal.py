@@ -68,7 +68,7 @@ NONE: Final = -2  # no index, no file; its successor is none either
 class _QueueState:
     """What a start found of a queue that is not open yet."""
 
-    __slots__ = ("live", "next_index", "redelivered", "segments")
+    __slots__ = ("live", "next_index", "next_segment", "redelivered", "segments")
 
     def __init__(
         self,
@@ -76,11 +76,13 @@ class _QueueState:
         live: dict[int, int],
         segments: list[Segment],
         redelivered: Ranges,
+        next_segment: i64,
     ) -> None:
         self.next_index: i64 = next_index
         self.live = live
         self.segments = segments
         self.redelivered = redelivered
+        self.next_segment: i64 = next_segment
 
 
 @final
@@ -190,8 +192,7 @@ class Journal:
             log = QueueLog(self, queue_id, 0, {})
         else:
             log = QueueLog(self, queue_id, state.next_index, state.live)
-            if state.segments:
-                log.backlog.recover(state.segments, state.redelivered)
+            log.backlog.recover(state.segments, state.redelivered, state.next_segment)
         self._logs[queue_id] = log
         if queue_id >= self.next_queue_id:
             self.next_queue_id = queue_id + 1
@@ -398,7 +399,9 @@ class Journal:
             redelivered = recovered.redelivered.get(queue_id)
             if redelivered is None:
                 redelivered = Ranges()
-            self._queue_states[queue_id] = _QueueState(next_index, live, segments, redelivered)
+            self._queue_states[queue_id] = _QueueState(
+                next_index, live, segments, redelivered, recovered.next_segment.get(queue_id, 1)
+            )
             for number, count in live.items():
                 self._files_by_number[number].live += count
 

@@ -82,7 +82,7 @@ class Recovered:
 
     `messages` has the entries of each queue in index order, but for those in its `segments`; `live`
     how many of them each journal file holds. `redelivered` says which messages in segments had been
-    delivered before. `next_index` has every queue that is known to have given an index. `sequence`
+    delivered before, `next_segment` which number a new segment may have. `next_index` has every queue that is known to have given an index. `sequence`
     is the last block's. `snapshot_sequence` is the last block that the snapshot covers.
     """
 
@@ -94,6 +94,7 @@ class Recovered:
         "messages",
         "next_index",
         "next_queue_id",
+        "next_segment",
         "problems",
         "redelivered",
         "segments",
@@ -109,6 +110,7 @@ class Recovered:
         self.live: dict[int, dict[int, int]] = {}
         self.segments: dict[int, list[Segment]] = {}
         self.redelivered: dict[int, Ranges] = {}
+        self.next_segment: dict[int, int] = {}
         self.next_queue_id = 1
         self.files: list[RecoveredFile] = []
         self.sequence = 0
@@ -122,12 +124,13 @@ class Recovered:
 class _Queue:
     """One queue while the files are read. `fresh` are places in the file that is being read."""
 
-    __slots__ = ("entries", "fresh", "next_index", "redelivered", "segments")
+    __slots__ = ("entries", "fresh", "next_index", "next_segment", "redelivered", "segments")
 
     def __init__(self) -> None:
         self.entries: dict[int, Entry] = {}
         self.fresh: dict[int, int] = {}
         self.next_index: i64 = 0
+        self.next_segment: i64 = 1
         self.segments: list[Segment] = []
         self.redelivered = Ranges()
 
@@ -270,6 +273,7 @@ class Recovery(RecordVisitor):
         for queue_id, queue in self._queues.items():
             result.next_index[queue_id] = queue.next_index
             result.next_queue_id = max(result.next_queue_id, queue_id + 1)
+            result.next_segment[queue_id] = queue.next_segment
             self._finish_segments(queue_id, queue)
             if not queue.entries:
                 continue
@@ -340,6 +344,9 @@ class Recovery(RecordVisitor):
         queue = self._queue_of(part.queue_id)
         if part.last >= queue.next_index:
             queue.next_index = part.last + 1
+        # Also of one that is gone: its records may be read once more at the next start.
+        if part.number >= queue.next_segment:
+            queue.next_segment = part.number + 1
         if part.added_from <= part.last:
             queue.forget(part.added_from, part.last)
         if self._is_news:
