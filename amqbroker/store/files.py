@@ -19,12 +19,11 @@ import anyio
 
 from amqbroker.errors import DiskError
 from amqbroker.store.disk import Disk
-from amqbroker.store.folder import JournalFiles, open_folder
+from amqbroker.store.folder import LOCK_NAME, JournalFiles, open_folder
 from amqbroker.store.journal import JOURNAL_FILE_BYTES, Batch, Journal
 from amqbroker.store.records import SEED_BYTES
 from amqbroker.store.recovery import Recovered
 
-LOCK_NAME: Final = "lock"
 # writev takes so many chunks at once on every system we know.
 CHUNKS_PER_WRITE_MAX: Final = 1024
 
@@ -213,6 +212,23 @@ class FolderLock:
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
+
+
+def folder_user(folder: Path) -> str:
+    """The process that has a data folder open, empty if there is none. Nothing is changed."""
+    path = folder / LOCK_NAME
+    with _os_errors(path, "look at"):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return ""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        finally:
+            os.close(descriptor)
+    return ""
 
 
 @final

@@ -30,6 +30,8 @@ from amqbroker.store.records import (
 from amqbroker.store.recovery import Recovered, Recovery
 from amqbroker.store.segments import SEGMENT_SUFFIX, SEGMENTS_FOLDER
 
+# Locked while a node runs; holds its process id.
+LOCK_NAME: Final = "lock"
 DAMAGED_SUFFIX: Final = ".damaged"
 
 

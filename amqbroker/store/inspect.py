@@ -26,6 +26,7 @@ from amqbroker.errors import DiskError
 from amqbroker.message import Entry, Message
 from amqbroker.store.backlog import Segment
 from amqbroker.store.disk import Disk
+from amqbroker.store.folder import DAMAGED_SUFFIX, LOCK_NAME
 from amqbroker.store.records import (
     BLOCK_HEADER_BYTES,
     FILE_HEADER_BYTES,
@@ -57,8 +58,6 @@ from amqbroker.store.segments import (
     segment_header,
 )
 
-LOCK_NAME: Final = "lock"
-DAMAGED_SUFFIX: Final = ".damaged"
 # So many zeros at the end of a file are a write whose data never came: the least that disks write.
 SECTOR_BYTES: Final = 512
 NOT_KNOWN: Final = -1
