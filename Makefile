@@ -35,7 +35,7 @@ test: $(DEV)/.ready
 
 check: $(DEV)/.ready
 	$(DEV)/bin/ruff format --check .
-	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff check --output-format=concise .
 	$(DEV)/bin/mypy
 	$(DEV)/bin/python -m pytest -q tests/test_floors.py
 
@@ -50,7 +50,7 @@ fuzz: $(DEV)/.ready
 	$(DEV)/bin/python -m fuzz $(ARGS)
 
 crash: $(DEV)/.ready
-	$(DEV)/bin/python -m tests.crash $(ARGS)
+	$(DEV)/bin/python -m tests.durability $(ARGS)
 
 bench: $(DEV)/.ready
 	set -e; for each in benchmarks/[a-z]*.py; do echo "$$each"; $(DEV)/bin/python $$each $(ARGS); done

@@ -1,9 +1,9 @@
 """Reply codes of AMQP 0-9-1 and the two exceptions that carry them.
 
-A peer's mistake is a `ChannelException` (closes the channel) or a `ConnectionException` (closes the connection);
-both are raised anywhere in the pure floors and caught in one place, `Client.receive`, which answers with the close
-method. Which codes are soft and which are hard follows RabbitMQ's table, not the caller's wish: the constructors
-below are the only way the broker raises them.
+A peer's mistake is a `ChannelException` (closes the channel) or a `ConnectionException` (closes the
+connection); both are raised anywhere in the pure floors and caught in one place, `Client.receive`,
+which answers with the close method. Which codes are soft and which are hard follows RabbitMQ's
+table, not the caller's wish: the constructors below are the only way the broker raises them.
 
 Source: AMQP 0-9-1 section 1.1 (constants), RabbitMQ's `rabbit_framing_amqp_0_9_1`.
 """
@@ -58,7 +58,10 @@ REPLY_TEXT_BYTES_MAX: Final = 255
 
 
 class AmqpError(Exception):
-    """A peer's mistake: what to answer with. `class_id` and `method_id` are 0 where no method is to blame."""
+    """A peer's mistake: what to answer with.
+
+    `class_id` and `method_id` are 0 where no method is to blame.
+    """
 
     def __init__(self, code: int, explanation: str, class_id: int = 0, method_id: int = 0) -> None:
         super().__init__(code, explanation)

@@ -1,8 +1,8 @@
 """A message as it came, and its place in a queue.
 
-Both are the words that the parser, the queues and the store share: the parser makes a `Message`, a queue makes one
-`Entry` for each message that it holds, the store writes both. There is one of each for every message in memory, so they
-hold bytes and native numbers, nothing decoded.
+Both are the words that the parser, the queues and the store share: the parser makes a `Message`, a
+queue makes one `Entry` for each message that it holds, the store writes both. There is one of each
+for every message in memory, so they hold bytes and native numbers, nothing decoded.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ ENTRY_OVERHEAD_BYTES: Final = 184
 class Message:
     """A published message, as it came.
 
-    `channel` is the channel number of the publish. `address` is the exchange and the routing key as two AMQP short
-    strings, length octets included: the key of the route cache and the tail of every basic.deliver. `bits` are
-    MANDATORY and IMMEDIATE. `header` is the payload of the content header frame (class 60, weight, body size, property
-    flags, properties). `body` is the whole body. `persistent` is delivery_mode = 2.
+    `channel` is the channel number of the publish. `address` is the exchange and the routing key as
+    two AMQP short strings, length octets included: the key of the route cache and the tail of every
+    basic.deliver. `bits` are MANDATORY and IMMEDIATE. `header` is the payload of the content header
+    frame (class 60, weight, body size, property flags, properties). `body` is the whole body.
+    `persistent` is delivery_mode = 2.
 
     `cost` is what it takes in memory, in bytes; `holders` is how many entries of queues have it.
     """
@@ -61,12 +62,12 @@ class Message:
 class Entry:
     """A message's place in one queue.
 
-    `index` grows with every message of the queue and never falls or repeats: a requeued entry returns to its place by
-    it, and it names the message on disk. Once `state` is WRITTEN, `file` is the number of the journal file that holds
-    it, or IN_SEGMENT.
+    `index` grows with every message of the queue and never falls or repeats: a requeued entry
+    returns to its place by it, and it names the message on disk. Once `state` is WRITTEN, `file` is
+    the number of the journal file that holds it, or IN_SEGMENT.
 
-    `expires_at` is wall time in milliseconds, 0 for never; `deliveries` says how often it was delivered and came back.
-    Both are kept on disk; no rule looks at them yet.
+    `expires_at` is wall time in milliseconds, 0 for never; `deliveries` says how often it was
+    delivered and came back. Both are kept on disk; no rule looks at them yet.
     """
 
     __slots__ = (

@@ -1,11 +1,11 @@
 """One broker node without I/O: the same calls, in the same order, give the same outputs.
 
-The edges call these methods from one thread and then drain the outputs. No method awaits, reads a clock, or raises for
-what a client or a disk did. `now` is a monotonic time in seconds that never goes back, read once a turn; made-up names
-come from the `random.Random` given at the start.
+The edges call these methods from one thread and then drain the outputs. No method awaits, reads a
+clock, or raises for what a client or a disk did. `now` is a monotonic time in seconds that never
+goes back, read once a turn; made-up names come from the `random.Random` given at the start.
 
-A turn: every input that is there, `settle` once, then the edge takes the outputs of `outputs()`, the journal's batch
-from `take_batch()`, the password checks and the log lines.
+A turn: every input that is there, `settle` once, then the edge takes the outputs of `outputs()`,
+the journal's batch from `take_batch()`, the password checks and the log lines.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from amqbroker.core.memory import ReadRequest
 from amqbroker.core.paging import empty_file, messages_read
 from amqbroker.core.queue import last_served
 from amqbroker.core.recovery import restore
+from amqbroker.errors import INTERNAL_ERROR, ConnectionException
 from amqbroker.message import Entry
 from amqbroker.store.journal import Batch, Journal
 from amqbroker.store.recovery import Recovered
@@ -99,8 +100,20 @@ class Node:
             client.finish()
         return client.state == DONE
 
+    def client_broke(self, connection_id: int, now: float) -> None:
+        """A bug of the broker's showed on this connection: 541."""
+        self._broker.now = now
+        client = self._broker.clients[connection_id]
+        if client.state != DONE:
+            client.close(
+                ConnectionException(
+                    INTERNAL_ERROR, "an internal error occurred, see the broker's log"
+                )
+            )
+
     def client_lost(self, connection_id: int, reason: str, now: float) -> None:
-        """A socket is closed, by either side; `reason` is what the edge knows, empty for a plain end of stream."""
+        """A socket is closed, by either side; `reason` is what the edge knows, empty for a plain
+        end of stream."""
         broker = self._broker
         broker.now = now
         client = broker.clients.pop(connection_id)
@@ -114,9 +127,8 @@ class Node:
                 connection=client.name,
             )
             return
-        end = (
-            client.end
-            or f"lost: the client closed the socket without connection.close{reason and f' ({reason})'}"
+        end = client.end or "lost: the client closed the socket without connection.close" + (
+            f" ({reason})" if reason else ""
         )
         level = log.WARNING if not client.end else log.INFO
         broker.log(
@@ -153,8 +165,8 @@ class Node:
         broker.alarm = DISK_ALARM
         broker.log(
             log.ERROR,
-            f"the journal cannot be written: {reason}. Publishers are blocked and nothing more is confirmed; "
-            "what was confirmed is on disk. Mend the disk and restart the broker",
+            f"the journal cannot be written: {reason}. Publishers are blocked and nothing more is "
+            "confirmed; what was confirmed is on disk. Mend the disk and restart the broker",
         )
         for channel in broker.unconfirmed:
             if channel.confirms is not None:
@@ -241,8 +253,13 @@ class Node:
         for client in list(self._broker.clients.values()):
             client.force_close(f"broker forced connection closure with reason '{reason}'")
 
-    def stop(self, now: float) -> None:
-        """The last words of a clean stop, once every connection is gone: what was delivered before is marked."""
+    def stop(self, now: float) -> bool:
+        """The last words of a clean stop, once all connections are gone; False if none can be said.
+
+        They say which messages were delivered before.
+        """
+        if self._journal.broken:
+            return False
         self._broker.now = now
         redelivered: list[Entry] = []
         for vhost in self._broker.vhosts.values():
@@ -252,6 +269,7 @@ class Node:
                         [entry for entry in queue.ready.entries() if entry.redelivered]
                     )
         self._journal.stop(redelivered)
+        return True
 
     # Outputs.
 
@@ -262,7 +280,7 @@ class Node:
         return [client.id for client in clients]
 
     def take_output(self, connection_id: int) -> list[bytes]:
-        """What waits to be sent on a connection, in pieces: large bodies are pieces of their own."""
+        """What waits to be sent on a connection, large bodies in pieces of their own."""
         client = self._broker.clients.get(connection_id)
         return [] if client is None else client.take_output()
 
@@ -282,12 +300,13 @@ class Node:
         return client is not None and client.must_pause()
 
     def must_yield(self, connection_id: int) -> bool:
-        """Whether this connection publishes while consumers wait for the sockets: let those get ahead."""
+        """Whether this connection publishes while consumers wait for the sockets: let those get
+        ahead."""
         client = self._broker.clients.get(connection_id)
         return client is not None and client.publishes and self._broker.awaiting_room > 0
 
     def take_batch(self, now: float) -> Batch | None:
-        """What the journal has to write now; call `journal_synced` or `journal_failed` afterwards."""
+        """What the journal has to write now; `journal_synced` or `journal_failed` must follow."""
         journal = self._journal
         if journal.is_idle():
             self._prepare_batch()
@@ -300,7 +319,7 @@ class Node:
         return batch
 
     def _prepare_batch(self) -> None:
-        """What goes from memory to segments, or keeps old journal files, goes along with the batch."""
+        """What goes from memory to segments, or keeps old journal files, goes along."""
         memory = self._broker.memory
         number = self._journal.file_to_empty()
         if number:
@@ -328,7 +347,10 @@ class Node:
 
 
 def make_users(config: Config, random: Random) -> list[User]:
-    """The users of the configuration. A password written there is hashed with RabbitMQ's quick hash: it is no secret."""
+    """The users of the configuration.
+
+    A password written there is hashed with RabbitMQ's quick hash: it is no secret.
+    """
     users: list[User] = []
     for user in config.users:
         stored = user.password_hash

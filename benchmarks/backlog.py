@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -83,12 +84,22 @@ class Client:
         self.socket.close()
 
 
+def free_port() -> int:
+    """Not one of those that clients get, or a client that waits for it connects to itself."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
+
+
 class Broker:
     """A broker process on a data folder."""
 
     def __init__(self, folder: Path, settings: list[str]) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         environment = dict(os.environ)
         for setting in settings:
             name, _, value = setting.partition("=")
@@ -199,13 +210,14 @@ class Consumer:
         self._size = before + body_bytes + 1
         self._record = struct.Struct(f">{before}xQ{self._size - before - 8}x")
         self._acked = 0
+        self._next = 0
         self.count = 0
 
-    def take(self, first: int, count: int) -> None:
-        """So many, the first with this number."""
-        number = first
+    def take_until(self, end: int) -> None:
+        """Up to and without this number, and perhaps some more."""
+        number = self._next
         connection = self.client.socket
-        while number < first + count:
+        while number < end:
             more = connection.recv(1 << 20)
             assert more, "the broker closed the connection"
             data = self._data + more if self._data else more
@@ -215,7 +227,8 @@ class Consumer:
                 number += 1
             self._data = data[whole:]
             self.count += whole // self._size
-            if self._acks and (self.count - self._acked >= 1000 or number == first + count):
+            self._next = number
+            if self._acks and (self.count - self._acked >= 1000 or number >= end):
                 self._acked = self.count
                 connection.sendall(frame.marshal(commands.Basic.Ack(self.count, True), 1))
 
@@ -279,9 +292,8 @@ def drain(broker: Broker, folder: Path, names: list[str], arguments: argparse.Na
         consumer = Consumer(client, name, arguments.body, arguments.no_ack)
         done = 0
         while done < each:
-            size = min(PART, each - done)
-            consumer.take(done, size)
-            done += size
+            done = min(done + PART, each)
+            consumer.take_until(done)
             memory_max = max(memory_max, broker.memory_mib())
         ok = client.call(commands.Queue.Declare(queue=name, passive=True), commands.Queue.DeclareOk)
         assert isinstance(ok, commands.Queue.DeclareOk)
@@ -310,7 +322,7 @@ def restart(broker: Broker, folder: Path, name: str, arguments: argparse.Namespa
     client.send(1, commands.Basic.Qos(prefetch_count=1))
     client.expect(commands.Basic.QosOk)
     consumer = Consumer(client, name, arguments.body, False, acks=False)
-    consumer.take(0, 1)
+    consumer.take_until(1)
     show(
         "restart",
         connected_s=round(connected, 3),
@@ -336,8 +348,8 @@ def beside(broker: Broker, folder: Path, arguments: argparse.Namespace) -> None:
     start = time.monotonic()
     while done < arguments.messages:
         publisher.publish("busy", done, CHUNK)
-        consumer.take(done, CHUNK)
         done += CHUNK
+        consumer.take_until(done)
         if done % (CHUNK * 50) == 0:
             highest = max(highest, disk_mib(folder))
     show(
@@ -349,7 +361,7 @@ def beside(broker: Broker, folder: Path, arguments: argparse.Namespace) -> None:
         disk_highest_mib=round(highest, 1),
     )
     old = Consumer(broker.client(), "old", arguments.body, False)
-    old.take(0, arguments.backlog)
+    old.take_until(arguments.backlog)
 
 
 def main() -> None:

@@ -1,1 +1,4 @@
-"""The broker's rules: queues, consumers, channels, virtual hosts. Deterministic; no I/O, clock or randomness."""
+"""The broker's rules: queues, consumers, channels, virtual hosts.
+
+Deterministic; no I/O, clock or randomness.
+"""

@@ -34,7 +34,8 @@ def check(client: Client, permission: str, kind: str, name: str) -> None:
 
 
 def check_any(client: Client, kind: str, name: str) -> None:
-    """Raise 403 unless the client's user has some permission on this resource, as RabbitMQ 4 asks for a look at it."""
+    """Raise 403 unless the client's user has some permission on this resource, as RabbitMQ 4 asks
+    for a look at it."""
     may = client.user.may
     vhost = client.vhost_name
     if not may(CONFIGURE, kind, name, vhost) and not may(WRITE, kind, name, vhost):
@@ -50,6 +51,7 @@ def check_owner(client: Client, queue: Queue, vhost: str) -> None:
 def locked(name: str, vhost: str) -> AmqpError:
     """405 in RabbitMQ's words."""
     return resource_locked(
-        f"cannot obtain exclusive access to locked {queue_resource(name, vhost)}. It could be originally declared "
-        "on another connection or the exclusive property value does not match that of the original declaration."
+        f"cannot obtain exclusive access to locked {queue_resource(name, vhost)}. It could be "
+        "originally declared on another connection or the exclusive property value does not match "
+        "that of the original declaration."
     )

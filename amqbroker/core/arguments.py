@@ -1,7 +1,7 @@
 """The arguments of queues: which values are accepted, and when two declarations are the same.
 
-Source: RabbitMQ's `rabbit_amqqueue:declare_args`, `assert_args_equivalence` in `rabbit_misc`, and the queue types'
-own lists of arguments.
+Source: RabbitMQ's `rabbit_amqqueue:declare_args`, `assert_args_equivalence` in `rabbit_misc`, and
+the queue types' own lists of arguments.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ QUORUM_ARGUMENTS: Final = (
     "x-max-in-memory-length",
     "x-quorum-initial-group-size",
 )
-# Known to one type of queue or another: refused where it does not apply, while unknown arguments are ignored.
+# Known to one type of queue or another: refused where it does not apply, while unknown arguments
+# are ignored.
 KNOWN_ARGUMENTS: Final = tuple(
     dict.fromkeys(
         (*CLASSIC_ARGUMENTS, *QUORUM_ARGUMENTS, "x-max-age", "x-stream-max-segment-size-bytes")

@@ -1,7 +1,8 @@
-"""What all connections of a node share: virtual hosts, users, the journal, timers, and the lists of a turn.
+"""What all connections of a node share: virtual hosts, users, the journal, timers, and the lists of
+a turn.
 
-The broker composes nothing and reads no input; node.py does. It owns the life of queues, as more than one room ends
-them: their connection, their last consumer, their expiry, or a client's word.
+The broker composes nothing and reads no input; node.py does. It owns the life of queues, as more
+than one room ends them: their connection, their last consumer, their expiry, or a client's word.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ DISK_ALARM: Final = "low on disk"
 
 @final
 class PasswordCheck:
-    """A login that waits for a slow hash: verify `password` against `stored`, then call `Node.password_checked`."""
+    """A login that waits for a slow hash: verify `password` against `stored`, then call
+    `Node.password_checked`."""
 
     __slots__ = ("connection_id", "password", "stored")
 
@@ -107,7 +109,8 @@ class Broker:
         owner: Client | None,
         arguments: Table,
     ) -> tuple[Queue, int]:
-        """A new queue, and the journal position after which it will outlive a crash (0: it never does)."""
+        """A new queue, and the journal position after which it will outlive a crash (0: it never
+        does)."""
         queue = Queue(self.turn, self.next_queue_id, name, durable, auto_delete, owner, arguments)
         self.next_queue_id += 1
         if owner is not None:
@@ -117,7 +120,8 @@ class Broker:
         return queue, position
 
     def delete_queue(self, vhost: VirtualHost, queue: Queue) -> tuple[int, int]:
-        """Delete a queue with its bindings, messages and consumers; ready messages and the position to wait for."""
+        """Delete a queue with its bindings, messages and consumers; ready messages and the position
+        to wait for."""
         position = vhost.remove_queue(queue)
         if queue.owner is not None:
             queue.owner.exclusive_queues.pop(queue.id, None)

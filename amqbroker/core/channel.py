@@ -1,10 +1,10 @@
 """One channel: its state, and which rule answers which command.
 
-States: open; waiting (a reply waits for the journal or the disk, later commands are kept in order); closing (the broker sent
-channel.close and ignores everything but the client's close and close-ok).
+States: open; waiting (a reply waits for the journal or the disk, later commands are kept in order);
+closing (the broker sent channel.close and ignores everything but the client's close and close-ok).
 
-The AMQP classes live in their own modules: basic.py, consuming.py, topology.py, transactions.py. Each exports its
-handlers; `HANDLERS` maps pamqp's frame classes to them.
+The AMQP classes live in their own modules: basic.py, consuming.py, topology.py, transactions.py.
+Each exports its handlers; `HANDLERS` maps pamqp's frame classes to them.
 
 Source: RabbitMQ's `rabbit_channel`.
 """
@@ -73,7 +73,8 @@ class Channel:
         self.next_delivery_tag: i64 = 1
         self.unacked = Unacked()
         self.consumers: dict[str, Consumer] = {}
-        # basic.qos: global false is the default of later consumers, global true a limit on the channel.
+        # basic.qos: global false is the default of later consumers, global true a limit on the
+        # channel.
         self.prefetch_default: i64 = 0
         self.prefetch_global: i64 = 0
         self.unacked_global: i64 = 0
@@ -102,7 +103,8 @@ class Channel:
         self.client.send(self.number, frame)
 
     def reply_when_durable(self, position: i64, frame: Frame) -> None:
-        """Send `frame` once the journal has reached this position; commands that arrive until then wait."""
+        """Send `frame` once the journal has reached this position; commands that arrive until then
+        wait."""
         if self.client.broker.is_durable(position):
             self.send(frame)
             return
@@ -111,7 +113,10 @@ class Channel:
         self.client.broker.waiting.append(self)
 
     def queue_name(self, name: str) -> str:
-        """An empty name means the last queue that this channel declared. Raises 404 if there is none."""
+        """An empty name means the last queue that this channel declared.
+
+        Raises 404 if there is none.
+        """
         if name:
             return name
         if not self.last_queue:
@@ -119,7 +124,8 @@ class Channel:
         return self.last_queue
 
     def confirm(self, position: i64) -> None:
-        """Answer the last publish once this journal position is durable; 0 means at the end of the turn."""
+        """Answer the last publish once this journal position is durable; 0 means at the end of the
+        turn."""
         confirms = self.confirms
         if confirms is None:
             return
@@ -133,7 +139,8 @@ class Channel:
             self.client.broker.turn.confirming.append(self)
 
     def settled(self, entry: QueueEntry) -> None:
-        """An outstanding entry is not outstanding any more: prefetch comes back, and the queue may go on."""
+        """An outstanding entry is not outstanding any more: prefetch comes back, and the queue may
+        go on."""
         entry.queue.unacked_count -= 1
         consumer = entry.consumer
         if entry.limited:
@@ -172,7 +179,8 @@ class Channel:
         self.deferred = []
         self.waiting_position = 0
         self.waiting_get = None
-        # Nothing may follow close-ok, and the number may be another channel's by the time the journal is there.
+        # Nothing may follow close-ok, and the number may be another channel's by the time the
+        # journal is there.
         self.confirms = None
         if self.transaction is not None:
             self.unacked.restore(self.transaction.taken())

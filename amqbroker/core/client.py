@@ -1,11 +1,13 @@
 """The broker's side of one connection: its start, its channels, its end.
 
-States: the handshake's own until it is RUNNING (wire/handshake.py); then running, closing (the broker sent
-connection.close and waits for close-ok) and done (the edge sends what is left and closes the socket).
+States: the handshake's own until it is RUNNING (wire/handshake.py); then running, closing (the
+broker sent connection.close and waits for close-ok) and done (the edge sends what is left and
+closes the socket).
 
-The one place where a peer's mistake is caught: `receive` answers a ChannelException with channel.close and a
-ConnectionException with connection.close. During the handshake nothing is sent but 530 and, to clients that can take
-it, 403; any other mistake is met with silence and a closed socket after 3 seconds.
+The one place where a peer's mistake is caught: `receive` answers a ChannelException with
+channel.close and a ConnectionException with connection.close. During the handshake nothing is sent
+but 530 and, to clients that can take it, 403; any other mistake is met with silence and a closed
+socket after 3 seconds.
 
 Source: RabbitMQ's `rabbit_reader`.
 """
@@ -55,7 +57,8 @@ DONE: Final = 2
 HANDSHAKE_TIMER: Final = 0
 DROP_TIMER: Final = 1
 
-# RabbitMQ's silence after a mistake in the handshake or a frame that cannot be read, and its patience for close-ok.
+# RabbitMQ's silence after a mistake in the handshake or a frame that cannot be read, and its
+# patience for close-ok.
 SILENT_CLOSE_S: Final = 3.0
 CLOSE_OK_S_MAX: Final = 30.0
 # Both sides negotiated frames without a limit: bodies go out in one.
@@ -123,7 +126,10 @@ class Client(TimerTarget):
         return self.output.size() < self.output_size_max
 
     def consumer_blocked(self) -> None:
-        """A consumer left its queue's line. If it was for want of room, it comes back when the output is taken."""
+        """A consumer left its queue's line.
+
+        If it was for want of room, it comes back when the output is taken.
+        """
         if not self.has_room() and not self.awaits_room:
             self.awaits_room = True
             self.broker.awaiting_room += 1
@@ -149,7 +155,10 @@ class Client(TimerTarget):
         self.mark_output()
 
     def take_output(self) -> list[bytes]:
-        """All that waits to be sent, in pieces. Consumers that waited for room go on in the next turn."""
+        """All that waits to be sent, in pieces.
+
+        Consumers that waited for room go on in the next turn.
+        """
         pieces = self.output.take()
         self.has_output = False
         if self._heartbeat is not None:
@@ -166,7 +175,8 @@ class Client(TimerTarget):
             self.broker.awaiting_room -= 1
 
     def must_pause(self) -> bool:
-        """Whether reading must wait: an alarm, a client that does not read its answers, or a slow disk."""
+        """Whether reading must wait: an alarm, a client that does not read its answers, or a slow
+        disk."""
         if self.state != RUNNING:
             return False
         if self.reading_blocked or self.output.size() > 2 * self.output_size_max:
@@ -205,9 +215,7 @@ class Client(TimerTarget):
 
     def run(self, commands: list[object]) -> None:
         """Carry out commands in order; what comes after a login waits for the password."""
-        done = 0
-        for command in commands:
-            done += 1
+        for done, command in enumerate(commands, 1):
             try:
                 self._handle(command)
             except ChannelException as error:
@@ -264,7 +272,8 @@ class Client(TimerTarget):
         return channel
 
     def is_late(self, number: i64, command: object) -> bool:
-        """Whether this settles deliveries of a channel that the broker has closed: dropped, as LavinMQ does."""
+        """Whether this settles deliveries of a channel that the broker has closed: dropped, as
+        LavinMQ does."""
         if number not in self._closed_channels:
             return False
         if isinstance(command, Method):
@@ -312,7 +321,8 @@ class Client(TimerTarget):
         self.send(number, m.ChannelOpenOk())
 
     def _closing_channel_method(self, channel: Channel, frame: Frame) -> None:
-        """After channel.close was sent: close-ok ends it, a close that crossed ours is answered, all else is late."""
+        """After channel.close was sent: close-ok ends it, a close that crossed ours is answered,
+        all else is late."""
         number = int(channel.number)
         if isinstance(frame, m.ChannelClose):
             self.send(number, m.ChannelCloseOk())
@@ -400,7 +410,8 @@ class Client(TimerTarget):
             self.finish()
 
     def tear_down(self) -> None:
-        """Everything that lives on this connection ends; exclusive queues are gone when this returns."""
+        """Everything that lives on this connection ends; exclusive queues are gone when this
+        returns."""
         channels = list(self.channels.values())
         self.channels = {}
         self._channel = None
@@ -517,7 +528,8 @@ class Client(TimerTarget):
             self.reading_blocked = True
             self.broker.log(
                 log.WARNING,
-                f"connection {self.name} is blocked: it publishes while the broker is {self.broker.alarm}",
+                f"connection {self.name} is blocked: it publishes while the broker is "
+                f"{self.broker.alarm}",
                 connection=self.name,
                 user=self.user.name,
             )

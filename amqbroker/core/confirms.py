@@ -1,11 +1,12 @@
 """Publisher confirms of one channel, by journal position.
 
-A publish waits for the position of the batch that holds it, or for nothing. Confirms leave in publish order, so that one
-basic.ack with `multiple` serves all publishes that became durable together; a publish with nothing to wait for waits at
-most for the one batch that is under way. Publishes of one batch share a run, so a publish costs two comparisons and no
-object.
+A publish waits for the position of the batch that holds it, or for nothing. Confirms leave in
+publish order, so that one basic.ack with `multiple` serves all publishes that became durable
+together; a publish with nothing to wait for waits at most for the one batch that is under way.
+Publishes of one batch share a run, so a publish costs two comparisons and no object.
 
-Source: RabbitMQ's `rabbit_channel` (confirms may be batched, `multiple` never jumps over a pending tag).
+Source: RabbitMQ's `rabbit_channel` (confirms may be batched, `multiple` never jumps over a pending
+tag).
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ class Confirms:
         return self._confirmed < self.publish_seq
 
     def flush(self, out: Outbox, channel: i64, synced_position: i64) -> bool:
-        """Write the acks for all that is durable up to this position; whether there was anything to write."""
+        """Write the acks for all that is durable up to this position; whether there was anything to
+        write."""
         runs = self._runs
         done: i64 = 0
         upto = self._confirmed

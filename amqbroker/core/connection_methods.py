@@ -136,7 +136,7 @@ def _open(client: Client, frame: Frame) -> None:
 
 
 def _enter(client: Client, name: str) -> VirtualHost:
-    """The virtual host, if this user may open one more connection to it; the order is RabbitMQ's."""
+    """The virtual host, if this user may open one more connection; the order is RabbitMQ's."""
     broker = client.broker
     limit = broker.config.limits.connections_max
     text = f"access to vhost '{name}' refused for user '{client.user.name}'"
@@ -153,7 +153,8 @@ def _enter(client: Client, name: str) -> VirtualHost:
 
 
 def _update_secret(client: Client, frame: m.ConnectionUpdateSecret) -> None:
-    """A new password is only a formality here: users have one password, and it was checked at login."""
+    """A new password is only a formality here: users have one password, and it was checked at
+    login."""
     if client.broker.users.recall(client.user.name, handshake.octets_of(frame.new_secret)):
         client.send(0, m.ConnectionUpdateSecretOk())
     else:

@@ -1,10 +1,12 @@
 """One consumer of one queue, and the order in which a queue serves its consumers.
 
-Consumers of the highest priority are served in turn; a lower priority gets messages only while every higher one is
-blocked by its prefetch or by a full output buffer. A consumer that cannot take a message leaves the line until it can
-(`Consumer.blocked`), so that a queue with a thousand busy consumers asks none of them.
+Consumers of the highest priority are served in turn; a lower priority gets messages only while
+every higher one is blocked by its prefetch or by a full output buffer. A consumer that cannot take
+a message leaves the line until it can (`Consumer.blocked`), so that a queue with a thousand busy
+consumers asks none of them.
 
-Source: RabbitMQ's `rabbit_queue_consumers`; consumer priorities and single active consumer are its extensions.
+Source: RabbitMQ's `rabbit_queue_consumers`; consumer priorities and single active consumer are its
+extensions.
 """
 
 from __future__ import annotations
@@ -143,7 +145,8 @@ class Consumers:
         self.enter(consumer)
 
     def remove(self, consumer: Consumer) -> None:
-        """The consumer was cancelled; the next active one has the highest priority, then has waited longest."""
+        """The consumer was cancelled; the next active one has the highest priority, then has waited
+        longest."""
         self.all.remove(consumer)
         self._leave(consumer)
         # Its outstanding messages may still be settled: that must not bring it back into the line.

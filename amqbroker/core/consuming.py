@@ -1,6 +1,7 @@
 """basic.consume, cancel, get and qos.
 
-Source: RabbitMQ's `rabbit_channel` (`basic.consume`, `basic.get`, `basic.qos`), `rabbit_amqqueue_process`, `rabbit_limiter`.
+Source: RabbitMQ's `rabbit_channel` (`basic.consume`, `basic.get`, `basic.qos`),
+`rabbit_amqqueue_process`, `rabbit_limiter`.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def get(channel: Channel, frame: Frame) -> None:
 
 
 def resume_gets(queue: Queue) -> None:
-    """Messages came from disk, or there are none any more: answer who waits, and let their channels go on."""
+    """Messages came from disk, or there are none any more: answer who waits for them."""
     waiting = queue.waiting_gets
     queue.waiting_gets = []
     for held in waiting:
@@ -194,7 +195,8 @@ def qos(channel: Channel, frame: Frame) -> None:
 
 
 def _limit_channel(channel: Channel, limit: int) -> None:
-    """What is outstanding now counts too: basic.get, and what a transaction has settled but not committed."""
+    """What is outstanding now counts too: basic.get, and what a transaction has settled but not
+    committed."""
     entries = channel.unacked.entries()
     if channel.transaction is not None:
         entries.extend(channel.transaction.taken())

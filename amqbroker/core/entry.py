@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class QueueEntry(Entry):
     """An entry of `queue`, ready or outstanding.
 
-    While it is outstanding, `delivery_tag` is its tag on the channel that has it and `consumer` is who got it, None
-    for basic.get. `limited` says that it counts in the channel's global prefetch. `outstanding` is False as soon as it
-    is settled or requeued.
+    While it is outstanding, `delivery_tag` is its tag on the channel that has it and `consumer` is
+    who got it, None for basic.get. `limited` says that it counts in the channel's global prefetch.
+    `outstanding` is False as soon as it is settled or requeued.
     """
 
     __slots__ = ("consumer", "delivery_tag", "limited", "outstanding", "queue")

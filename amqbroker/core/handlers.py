@@ -1,7 +1,7 @@
 """Which rule answers which method on a channel.
 
-Source: AMQP 0-9-1 and RabbitMQ's extensions; channel.open and close are the connection's (client.py), basic.publish and
-basic.ack do not come as methods.
+Source: AMQP 0-9-1 and RabbitMQ's extensions; channel.open and close are the connection's
+(client.py), basic.publish and basic.ack do not come as methods.
 """
 
 from __future__ import annotations

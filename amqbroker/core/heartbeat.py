@@ -1,8 +1,8 @@
 """Heartbeats of one connection, both ways.
 
-The broker sends one when nothing was written for half the interval. It looks once an interval whether anything was
-received, any bytes counting, and gives the peer up after two looks in vain: a dead peer is found between two and three
-intervals after its last byte.
+The broker sends one when nothing was written for half the interval. It looks once an interval
+whether anything was received, any bytes counting, and gives the peer up after two looks in vain: a
+dead peer is found between two and three intervals after its last byte.
 
 Source: RabbitMQ's `rabbit_heartbeat`, AMQP 0-9-1 section 4.2.7.
 """
@@ -25,7 +25,10 @@ SILENT_CHECKS_MAX: Final = 2
 
 @final
 class Heartbeat(TimerTarget):
-    """The two timers of one running connection. `received` is set by whoever reads from the peer."""
+    """The two timers of one running connection.
+
+    `received` is set by whoever reads from the peer.
+    """
 
     __slots__ = (
         "_check_timer",
@@ -82,8 +85,9 @@ class Heartbeat(TimerTarget):
         client.end = f"missed heartbeats from client, timeout: {self._interval_s}s"
         client.broker.log(
             log.ERROR,
-            f"connection {client.name}: {client.end}. Nothing was received for {2 * self._interval_s} s: the client "
-            "is gone, its network is, or it is too busy to send heartbeats",
+            f"connection {client.name}: {client.end}. Nothing was received for "
+            f"{2 * self._interval_s} s: the client is gone, its network is, or it is too busy "
+            "to send heartbeats",
             connection=client.name,
             user=client.user.name,
         )

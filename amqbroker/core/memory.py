@@ -1,11 +1,13 @@
 """What messages take in memory, and who goes to disk for it.
 
-`bytes` is kept exactly: a message counts once, however many queues hold it, from the moment that a queue gets it until
-the last one has settled it or put it on disk. What is out for delivery counts too; only what waits can go to disk.
+`bytes` is kept exactly: a message counts once, however many queues hold it, from the moment that a
+queue gets it until the last one has settled it or put it on disk. What is out for delivery counts
+too; only what waits can go to disk.
 
-A queue's tail goes to disk, oldest first, when the tail alone is too long, or, the longest tails first, when all
-messages together take more than `bytes_max`. It goes in pieces, a few with each batch of the journal, so that no turn
-is long. Reads come back through `Node.messages_read`; nothing waits for them but the queue itself.
+A queue's tail goes to disk, oldest first, when the tail alone is too long, or, the longest tails
+first, when all messages together take more than `bytes_max`. It goes in pieces, a few with each
+batch of the journal, so that no turn is long. Reads come back through `Node.messages_read`; nothing
+waits for them but the queue itself.
 """
 
 from __future__ import annotations
@@ -36,10 +38,11 @@ SPILL_BYTES: Final = 4 * MIB
 SPILL_WRITES_MAX: Final = 32
 # Under pressure so much is put on disk that this share of the limit is left.
 SPARE_DIVISOR: Final = 4
-# If there is nothing that could go, the next look is taken after a growth by this share of the limit.
+# If there is nothing that could go, the next look is taken after a growth by this share of the
+# limit.
 IDLE_DIVISOR: Final = 128
-# One read, and what may be left of what was read before when the next one is asked for. Without memory to spare reads
-# are small, and nothing is read ahead.
+# One read, and what may be left of what was read before when the next one is asked for. Without
+# memory to spare reads are small, and nothing is read ahead.
 READ_BYTES: Final = MIB
 READ_AHEAD_BYTES: Final = 2 * MIB
 SMALL_READ_BYTES: Final = 64 * 1024

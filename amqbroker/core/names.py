@@ -1,6 +1,7 @@
 """Names that the broker makes up, and how error texts name resources.
 
-Source: RabbitMQ's `rabbit_guid:binary` (URL-safe base64, unpadded, of 16 random octets) and `rabbit_misc:rs`.
+Source: RabbitMQ's `rabbit_guid:binary` (URL-safe base64, unpadded, of 16 random octets) and
+`rabbit_misc:rs`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Messages that come back from disk, and entries that hold up the journal's oldest file.
 
-A piece of a segment is read by the edge and becomes entries here. What is damaged is stepped over, said with file and
-offset, and counted; a read that fails is tried again a little later, since the cause may pass.
+A piece of a segment is read by the edge and becomes entries here. What is damaged is stepped over,
+said with file and offset, and counted; a read that fails is tried again a little later, since the
+cause may pass.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 READ_ATTEMPTS_MAX: Final = 3
 RETRY_S: Final = 1.0
-# With fewer messages than this in its tail a queue is not worth a segment: they are written to the journal once more.
+# With fewer messages than this in its tail a queue is not worth a segment: they are written to the
+# journal once more.
 SEGMENT_COUNT_MIN: Final = 256
 
 
@@ -109,7 +111,8 @@ def _count_lost(broker: Broker, queue: Queue, name: str, lost: int) -> None:
         broker.messages_lost += lost
         broker.log(
             log.ERROR,
-            f"{name}: {lost} messages of queue '{queue.name}' cannot be read and are left out; the file is kept aside",
+            f"{name}: {lost} messages of queue '{queue.name}' cannot be read and are left out; "
+            "the file is kept aside",
             queue=queue.name,
         )
 

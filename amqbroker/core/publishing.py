@@ -1,10 +1,12 @@
 """basic.publish and confirm.select: from a whole message to its queues.
 
-The hot path is `publish` with the route of the last publish: no decoding, no lookup. What a message may carry that
-needs a rule (expiration, user-id, reply-to, CC and BCC) is seen by its property flags.
+The hot path is `publish` with the route of the last publish: no decoding, no lookup. What a message
+may carry that needs a rule (expiration, user-id, reply-to, CC and BCC) is seen by its property
+flags.
 
-The order of the checks is RabbitMQ's: immediate, size, permission, exchange, internal, reply-to, expiration, CC and BCC,
-topic permission, user-id. Source: `rabbit_channel` (`basic.publish`), `rabbit_basic`.
+The order of the checks is RabbitMQ's: immediate, size, permission, exchange, internal, reply-to,
+expiration, CC and BCC, topic permission, user-id. Source: `rabbit_channel` (`basic.publish`),
+`rabbit_basic`.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ def publish(channel: Channel, message: Message) -> None:
     size = properties.body_size_of(message.header)
     if size > channel.client.message_size_max:
         raise precondition_failed(
-            f"message size {size} is larger than configured max size {channel.client.message_size_max}"
+            f"message size {size} is larger than configured max size "
+            f"{channel.client.message_size_max}"
         )
     route = channel.last_route
     if (
@@ -70,7 +73,7 @@ def publish(channel: Channel, message: Message) -> None:
 
 
 def deliver(channel: Channel, message: Message, queues: list[Queue]) -> i64:
-    """Enqueue a routed message, or return it; the journal position that it must reach, 0 for none."""
+    """Enqueue a routed message, or return it; the journal position to wait for, 0 for none."""
     position: i64 = 0
     for queue in queues:
         if queue.deleted:
@@ -139,7 +142,10 @@ def _route_by_headers(channel: Channel, message: Message, route: Route) -> list[
 
 
 def copies(headers: Table, name: str) -> list[str]:
-    """The routing keys in a CC or BCC header. Raises 406 unless it is an array; elements of other types are ignored."""
+    """The routing keys in a CC or BCC header.
+
+    Raises 406 unless it is an array; elements of other types are ignored.
+    """
     value = headers.get(name)
     if value is None:
         return []

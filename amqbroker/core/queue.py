@@ -1,8 +1,9 @@
 """Ready and outstanding messages of one queue.
 
-Invariants: an entry is either in `ready` or outstanding on exactly one channel; `ready` is in publish order, and a
-requeued entry returns to its place by its index (0-9-1 leaves that open; RabbitMQ does it, and clients count on it).
-Deliveries happen once a turn, in `deliver`, never inside a publish.
+Invariants: an entry is either in `ready` or outstanding on exactly one channel; `ready` is in
+publish order, and a requeued entry returns to its place by its index (0-9-1 leaves that open;
+RabbitMQ does it, and clients count on it). Deliveries happen once a turn, in `deliver`, never
+inside a publish.
 
 `log` is the queue's door to durability: None for a queue that is not durable.
 """
@@ -120,7 +121,7 @@ class Queue:
             self._turn.queues.append(self)
 
     def deliver(self) -> bool:
-        """Send what consumers can take; True if this queue has more to send than one turn allows."""
+        """Send what consumers can take; True if there is more to send than one turn allows."""
         self.dirty = False
         ready = self.ready
         consumers = self.consumers
@@ -174,7 +175,8 @@ class Queue:
         return count
 
     def delete(self) -> int:
-        """Drop everything, for ever; how many messages were ready. Outstanding ones settle into nothing."""
+        """Drop everything, for ever; how many messages were ready. Outstanding ones settle into
+        nothing."""
         self.deleted = True
         count = self.ready.count
         for entry in self.ready.take_all():
@@ -191,7 +193,7 @@ class Queue:
     # To disk and back.
 
     def spill(self, cost_max: i64) -> bool:
-        """Put the oldest of the tail into the next batch, about this much; False if nothing more is to go."""
+        """Put the oldest of the tail into the next batch; False if nothing more is to go."""
         ready = self.ready
         # The oldest messages of a queue that is being consumed are wanted next: they stay.
         keep: i64 = KEPT_FOR_CONSUMERS if self.consumers.all and not ready.paged else 0

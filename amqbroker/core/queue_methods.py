@@ -83,7 +83,8 @@ def _create(
         _check_quorum(resource, durable, exclusive, auto_delete)
     if vhost.max_queues and len(vhost.queues) >= vhost.max_queues:
         raise precondition_failed(
-            f"cannot declare queue '{name}': queue limit in vhost '{vhost.name}' ({vhost.max_queues}) is reached"
+            f"cannot declare queue '{name}': queue limit in vhost '{vhost.name}' "
+            f"({vhost.max_queues}) is reached"
         )
     return channel.client.broker.create_queue(
         vhost, name, durable, auto_delete, channel.client if exclusive else None, arguments
@@ -105,7 +106,8 @@ def _check_dead_letter_exchange(channel: Channel, name: str, arguments: Table) -
 
 
 def _check_quorum(resource: str, durable: bool, exclusive: bool, auto_delete: bool) -> None:
-    """Our strongest queue has RabbitMQ's rules for its own: durable, shared, and there until it is deleted."""
+    """Our strongest queue has RabbitMQ's rules for its own: durable, shared, and there until it is
+    deleted."""
     if not durable and not exclusive:
         raise precondition_failed(f"invalid property 'non-durable' for {resource}")
     if exclusive:
@@ -122,7 +124,8 @@ def _check_equivalent(
     auto_delete: bool,
     arguments: Table,
 ) -> None:
-    """In RabbitMQ's order: exclusive, durable, auto_delete, then the arguments that the queue's type knows."""
+    """In RabbitMQ's order: exclusive, durable, auto_delete, then the arguments that the queue's
+    type knows."""
     if exclusive != (queue.owner is not None):
         raise access.locked(queue.name, channel.vhost.name)
     resource = queue_resource(queue.name, channel.vhost.name)
@@ -183,7 +186,8 @@ def unbind(channel: Channel, frame: Frame) -> None:
 
 
 def _ends(channel: Channel, queue: str, exchange: str, key: str) -> tuple[str, str, str]:
-    """Queue, exchange and key of a binding; an empty queue name means the last one, for an empty key too."""
+    """Queue, exchange and key of a binding; an empty queue name means the last one, for an empty
+    key too."""
     name = strip_line_ends(queue)
     if not name:
         name = channel.queue_name(name)

@@ -1,19 +1,22 @@
 """The messages of one queue that wait for a consumer, in index order.
 
-New messages are appended at the tail and taken at the head. A message that was taken and comes back goes to its old
-place: returned entries are a short list of their own that is sorted by index, largest first, and served from its end.
+New messages are appended at the tail and taken at the head. A message that was taken and comes back
+goes to its old place: returned entries are a short list of their own that is sorted by index,
+largest first, and served from its end.
 
-A queue that keeps up has one list, whose head is taken and whose tail grows. When the middle of a long queue went to
-disk it is `paged`, and in pieces, until all of that was read and taken:
+A queue that keeps up has one list, whose head is taken and whose tail grows. When the middle of a
+long queue went to disk it is `paged`, and in pieces, until all of that was read and taken:
 
     returned | front: read ahead from disk | on disk only | tail: the newest
 
-`_entries` is the front and `_tail` the tail; they are the same list as long as it is not paged. What is in the front is
-in a segment as well, and never goes there again.
+`_entries` is the front and `_tail` the tail; they are the same list as long as it is not paged.
+What is in the front was in the queue before it was paged, or is in a segment as well; it does not
+go to disk.
 
-Invariants: every index in `_entries` from `_head` on is smaller than `disk_next`, which is no larger than any index on
-disk, and those are smaller than any in the tail. Only entries of the journal that a start found among segments, and
-those that were taken, are in `_returned`. `count` is exact: it has what is on disk as well.
+Invariants: every index in `_entries` from `_head` on is smaller than `disk_next`, which is no
+larger than any index on disk, and those are smaller than any in the tail. `_returned` has entries
+that were taken, and those of the journal that a start found among segments. `count` is exact: it
+has what is on disk as well.
 """
 
 from __future__ import annotations
@@ -65,8 +68,10 @@ class Ready:
         self.count += 1
 
     def take(self) -> QueueEntry:
-        """Remove and return the entry with the smallest index. The caller knows that `count` is not 0, and if this is
-        paged, that `is_loaded`."""
+        """Remove and return the entry with the smallest index.
+
+        The caller knows that `count` is not 0, and if this is paged, that `is_loaded`.
+        """
         self.count -= 1
         head = self._head
         if self._returned and self._returned_is_first():
@@ -148,7 +153,8 @@ class Ready:
     def cut_tail(self, keep: i64, cost_max: i64) -> list[Entry]:
         """Remove the oldest of the tail, about this much, to be put on disk; they still count.
 
-        Of a queue that is not paged yet the oldest `keep` stay, for its consumers. `tail_count` must be larger.
+        Of a queue that is not paged yet the oldest `keep` stay, for its consumers. `tail_count`
+        must be larger.
         """
         if not self.paged:
             self._split(keep)
@@ -168,7 +174,7 @@ class Ready:
         return taken
 
     def load(self, entries: list[QueueEntry | None], size: i64, lost: i64, disk_next: i64) -> None:
-        """These were read from disk, and `lost` will never be; `size` is the cost of their messages."""
+        """These were read from disk, `lost` will never be; `size` is the cost of messages."""
         self._entries.extend(entries)
         self._front_bytes += size
         self.on_disk -= i64(len(entries)) + lost

@@ -1,7 +1,7 @@
 """Durable definitions and messages back into virtual hosts: what a restart finds on disk.
 
-Definitions of virtual hosts that the configuration no longer names are kept: their virtual host is made, so that nothing
-is lost by an edit, and the log says so.
+Definitions of virtual hosts that the configuration no longer names are kept: their virtual host is
+made, so that nothing is lost by an edit, and the log says so.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from amqbroker.wire.tables import decode_table
 
 
 def restore(broker: Broker, recovered: Recovered) -> None:
-    """Fill an empty broker. Exchanges and queues first, then the bindings between them, then messages."""
+    """Fill an empty broker.
+
+    Exchanges and queues first, then the bindings between them, then messages.
+    """
     bindings: list[definitions.KeyReader] = []
     queues: list[Queue] = []
     for key, value in recovered.definitions.items():
@@ -79,7 +82,8 @@ def _restore_exchange(vhost: VirtualHost, name: str, table: Table) -> None:
 def _restore_queue(broker: Broker, vhost: VirtualHost, name: str, table: Table) -> Queue:
     arguments = table["arguments"]
     queue_id = table["id"]
-    assert isinstance(arguments, dict) and isinstance(queue_id, int), name
+    assert isinstance(arguments, dict), name
+    assert isinstance(queue_id, int), name
     queue = Queue(broker.turn, queue_id, name, True, table["auto_delete"] is True, None, arguments)
     queue.log = broker.journal.open_queue(queue_id)
     vhost.queues[name] = queue

@@ -1,10 +1,12 @@
 """Direct reply-to: an RPC client consumes from a queue that does not exist.
 
-A channel that consumes from `amq.rabbitmq.reply-to` gets a made-up name, `amq.rabbitmq.reply-to.<key>`, which the broker
-puts into the reply-to of its requests. A reply is published to the default exchange with that name as routing key and
-is written straight to the requester's connection: no queue, no ack, and none if the requester is gone.
+A channel that consumes from `amq.rabbitmq.reply-to` gets a made-up name,
+`amq.rabbitmq.reply-to.<key>`, which the broker puts into the reply-to of its requests. A reply is
+published to the default exchange with that name as routing key and is written straight to the
+requester's connection: no queue, no ack, and none if the requester is gone.
 
-Source: RabbitMQ's `rabbit_direct_reply_to`, `rabbit_channel` (`override_reply_to`, `deliver_reply`).
+Source: RabbitMQ's `rabbit_direct_reply_to`, `rabbit_channel` (`override_reply_to`,
+`deliver_reply`).
 """
 
 from __future__ import annotations
@@ -23,13 +25,17 @@ REPLY_PREFIX: Final = REPLY_QUEUE + "."
 # An address begins with the empty name of the default exchange, then the length of the routing key.
 REPLY_PREFIX_BYTES: Final = REPLY_PREFIX.encode()
 REPLY_KEY_AT: Final = 2 + len(REPLY_PREFIX_BYTES)
-# Replies are not held back by the requester's buffer, but dropped when it has this many times its limit.
+# Replies are not held back by the requester's buffer, but dropped when it has this many times its
+# limit.
 BACKLOG_FACTOR: Final = 64
 
 
 @final
 class ReplyConsumer:
-    """The consumer of amq.rabbitmq.reply-to on one channel. `key` is the secret part of its made-up name."""
+    """The consumer of amq.rabbitmq.reply-to on one channel.
+
+    `key` is the secret part of its made-up name.
+    """
 
     __slots__ = ("channel", "key", "prefix", "tag")
 
@@ -48,7 +54,10 @@ def reply_key(address: bytes) -> str:
 
 
 def own_reply_address(channel: Channel) -> str:
-    """The name that replies to this channel are sent to. Raises 406 if it does not consume from the reply queue."""
+    """The name that replies to this channel are sent to.
+
+    Raises 406 if it does not consume from the reply queue.
+    """
     consumer = channel.reply_consumer
     if consumer is None:
         raise precondition_failed("fast reply consumer does not exist")

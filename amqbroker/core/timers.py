@@ -1,7 +1,7 @@
 """Deadlines of the whole node in one heap.
 
-Time is an argument everywhere: nothing here reads a clock. A timer that is not wanted any more is marked and dropped
-when its time comes.
+Time is an argument everywhere: nothing here reads a clock. A timer that is not wanted any more is
+marked and dropped when its time comes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ class TimerTarget:
 
 @final
 class Timer:
-    """One deadline. Ordered by time, then by age, so that equal deadlines fire in the order they were set."""
+    """One deadline. Ordered by time, then by age, so that equal deadlines fire in the order they
+    were set."""
 
     __slots__ = ("cancelled", "deadline", "kind", "sequence", "target")
 

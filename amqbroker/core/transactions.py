@@ -1,8 +1,9 @@
 """tx.select, tx.commit and tx.rollback.
 
-A transaction keeps the channel's publishes, routed when they came, and its acks, nacks and rejects. Commit delivers the
-publishes first, settles second, and answers once everything is durable; nothing is atomic across queues. Rollback drops
-the publishes and makes the settled deliveries outstanding again.
+A transaction keeps the channel's publishes, routed when they came, and its acks, nacks and rejects.
+Commit delivers the publishes first, settles second, and answers once everything is durable; nothing
+is atomic across queues. Rollback drops the publishes and makes the settled deliveries outstanding
+again.
 
 Source: RabbitMQ's `rabbit_channel` (`tx.commit`), AMQP 0-9-1 class tx.
 """
@@ -33,7 +34,7 @@ def select(channel: Channel, frame: Frame) -> None:
 
 
 def commit(channel: Channel, frame: Frame) -> None:
-    """tx.commit: publishes first, then what was settled, then the answer once all of it is durable."""
+    """tx.commit: publishes first, then what was settled, then the answer once it is durable."""
     transaction = _transaction(channel)
     channel.transaction = Transaction()
     position = 0

@@ -1,7 +1,8 @@
 """What one turn of the broker leaves to do at its end.
 
-A turn is: all inputs that are there, then `Node.settle` once, then the edges drain the outputs. Whoever changes
-something that must be looked at puts itself on one of these lists, at most once (a flag on the object says so).
+A turn is: all inputs that are there, then `Node.settle` once, then the edges drain the outputs.
+Whoever changes something that must be looked at puts itself on one of these lists, at most once (a
+flag on the object says so).
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """One virtual host: its exchanges, queues and bindings, and where a message goes.
 
-Routes are cached by address, the exchange and routing key as they stand in basic.publish. A cached route is forgotten
-when anything changes that it could depend on. Routed anew each time is a message that carries CC or BCC, that passes a
-headers exchange, or whose alternate exchange is the default one: that depends on queues that nothing is bound to.
+Routes are cached by address, the exchange and routing key as they stand in basic.publish. A cached
+route is forgotten when anything changes that it could depend on. Routed anew each time is a message
+that carries CC or BCC, that passes a headers exchange, or whose alternate exchange is the default
+one: that depends on queues that nothing is bound to.
 
-Routing walks exchange-to-exchange bindings and visits each exchange once; each queue gets at most one copy. An exchange
-that finds no destination at all passes the message to its alternate exchange, if it has one that exists.
+Routing walks exchange-to-exchange bindings and visits each exchange once; each queue gets at most
+one copy. An exchange that finds no destination at all passes the message to its alternate exchange,
+if it has one that exists.
 
 Source: RabbitMQ's `rabbit_exchange:route`, `rabbit_binding`.
 """
@@ -30,7 +32,10 @@ ROUTES_MAX: Final = 20_000
 
 @final
 class Route:
-    """Where the messages of one address go. With `by_headers` each message must be routed by itself."""
+    """Where the messages of one address go.
+
+    With `by_headers` each message must be routed by itself.
+    """
 
     __slots__ = ("address", "by_headers", "exchange", "queues", "routing_key")
 
@@ -106,7 +111,7 @@ class VirtualHost:
         return 0
 
     def remove_exchange(self, exchange: Exchange) -> int:
-        """Remove an exchange with every binding from and to it; the journal position to wait for."""
+        """Remove an exchange with every binding of it; the journal position to wait for."""
         return self._remove_exchanges([exchange])
 
     def _remove_exchanges(self, doomed: list[Exchange]) -> int:
@@ -153,7 +158,8 @@ class VirtualHost:
         return position
 
     def bind(self, source: Exchange, binding: Binding) -> int:
-        """Add a binding, if it is not there; the journal position to wait for. Raises 406 if it is not acceptable."""
+        """Add a binding, if it is not there; the journal position to wait for. Raises 406 if it is
+        not acceptable."""
         if not source.bind(binding.destination, binding.key, binding.arguments):
             return 0
         sources = self._sources.setdefault(binding.destination, {})
@@ -188,7 +194,8 @@ class VirtualHost:
     def _remove_bindings_to(
         self, destination: Destination, durable: bool, doomed: list[Exchange]
     ) -> int:
-        """The destination was deleted: remove every binding to it; the journal position to wait for.
+        """The destination was deleted: remove every binding to it; the journal position to wait
+        for.
 
         Auto-delete exchanges that lose their last binding are added to `doomed`.
         """
@@ -253,7 +260,10 @@ class VirtualHost:
         self.version += 1
 
     def route(self, address: bytes) -> Route:
-        """The route of an address, from the cache or made now. Raises 404 if there is no such exchange."""
+        """The route of an address, from the cache or made now.
+
+        Raises 404 if there is no such exchange.
+        """
         route = self.routes.get(address)
         if route is None:
             route = self._make_route(address)

@@ -1,130 +1,153 @@
-"""One client's socket: a reader and a writer task.
+"""One client's socket.
 
-The reader hands whole reads to the node and stops reading while the node asks it to. The writer sends what the node has
-written and holds the next output back until the socket has taken it, so that a slow client is felt by its consumers and
-by nobody else.
+An asyncio protocol, not a pair of anyio tasks: bytes reach the node in the callback that read them,
+and what the node answers is written at the end of the turn, so that a message passes the event loop
+twice and not five times (docs/PERFORMANCE.md has the figures).
 
-A peer that sends no more may still read: clients end their side right behind connection.close and wait for close-ok.
+Reading: a read is handed to the node in slices, one a turn, so that a publisher that never waits
+takes no more than its share. While a slice waits, or the node asks for a pause, the socket is not
+read, and the peer feels it.
+
+Writing: the node's output is taken only when the socket has accepted the output before; until then
+it is the node that holds it, and its consumers wait.
+
+A peer that sends no more may still read: clients end their side right behind connection.close and
+wait for close-ok.
 """
 
 from __future__ import annotations
 
-import socket
-from typing import TYPE_CHECKING, Final, final
-
-import anyio
-from anyio.abc import SocketAttribute, SocketStream
+import asyncio
+from typing import TYPE_CHECKING, Final, cast, final
 
 from amqbroker.node import PeerInfo
 
 if TYPE_CHECKING:
     from amqbroker.server.runner import Runner
 
-# A read is what one connection may put into a turn: the less it is, the sooner others get theirs. Messages larger than
-# a read are cheaper in few reads.
-READ_BYTES: Final = 65_536
-LARGE_READ_BYTES: Final = 262_144
-# What an idle connection may cost when the broker closes it and the peer does not read.
+# What one connection may put into a turn. Messages larger than that are cheaper in few large
+# slices.
+SLICE_BYTES: Final = 65_536
+# The longest that a publisher is held back for the sake of consumers that wait for their sockets,
+# after each slice.
+YIELD_S: Final = 0.001
+# How long the last bytes may take to leave once the connection is to be closed.
 CLOSE_TIMEOUT_S: Final = 1.0
 
 
 @final
-class Connection:
-    """The tasks of one accepted socket."""
+class Connection(asyncio.Protocol):
+    """One accepted socket."""
 
-    __slots__ = ("_reading", "_runner", "_stream", "_written", "_writing", "id", "reason")
+    __slots__ = (
+        "_may_write",
+        "_position",
+        "_runner",
+        "_transport",
+        "_unread",
+        "id",
+        "yield_until",
+    )
 
-    def __init__(self, runner: Runner, connection_id: int, stream: SocketStream) -> None:
+    def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self._stream = stream
-        self.id = connection_id
-        # Set when there is output; replaced by the writer before it looks.
-        self._writing = anyio.Event()
-        # Set when reading may go on; None while it is not paused.
-        self._reading: anyio.Event | None = None
-        # Set when nothing more will be sent.
-        self._written = anyio.Event()
-        self.reason = ""
+        self._transport: asyncio.Transport | None = None
+        self.id = 0
+        self._may_write = True
+        # What was read and not handed on yet.
+        self._unread = b""
+        self._position = 0
+        # The connection lets consumers get ahead until then.
+        self.yield_until = 0.0
 
-    def peer(self) -> PeerInfo:
-        """Both ends of the socket."""
-        host, port = address_of(self._stream, SocketAttribute.remote_address)
-        local_host, local_port = address_of(self._stream, SocketAttribute.local_address)
-        return PeerInfo(host, port, local_host, local_port)
+    # What the event loop calls.
 
-    async def run(self) -> None:
-        """Serve until either side closes; the socket is closed when this returns."""
-        raw = self._stream.extra(SocketAttribute.raw_socket)
-        # Small frames must not wait for the ack of earlier ones.
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._write)
-                await self._read()
-                if self._runner.ended(self.id):
-                    with anyio.move_on_after(CLOSE_TIMEOUT_S):
-                        await self._written.wait()
-                tasks.cancel_scope.cancel()
-        finally:
-            await self._close()
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A socket was accepted. Nagle's algorithm is off: asyncio and uvloop see to that."""
+        self._transport = cast("asyncio.Transport", transport)
+        host, port = address_of(transport.get_extra_info("peername"))
+        local_host, local_port = address_of(transport.get_extra_info("sockname"))
+        self.id = self._runner.connected(self, PeerInfo(host, port, local_host, local_port))
 
-    async def _read(self) -> None:
-        runner = self._runner
-        stream = self._stream
-        read_size = READ_BYTES
-        try:
-            while True:
-                data = await stream.receive(read_size)
-                pause = runner.received(self.id, data)
-                read_size = (
-                    LARGE_READ_BYTES if runner.node.awaits_large_frame(self.id) else READ_BYTES
-                )
-                if runner.node.must_yield(self.id):
-                    await runner.yield_to_writers()
-                if pause:
-                    self._reading = anyio.Event()
-                    runner.paused[self.id] = self
-                    await self._reading.wait()
-        except anyio.EndOfStream:
-            pass
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-            self.reason = self.reason or str(error.__cause__ or "")
+    def data_received(self, data: bytes) -> None:
+        """The socket was read."""
+        self._unread = data
+        self._position = 0
+        self._hand_on()
+        # After a large read libuv would read on, up to 32 times, before anybody else has a turn.
+        if len(data) > SLICE_BYTES or self._runner.must_wait(self):
+            self._runner.waiting[self.id] = self
+            if self._transport is not None:
+                self._transport.pause_reading()
 
-    def resume_reading(self) -> None:
-        """The node can take more from this client."""
-        if self._reading is not None:
-            self._reading.set()
-            self._reading = None
+    def eof_received(self) -> bool:
+        """The peer sends no more; True keeps the socket open for what it is still owed."""
+        return self._runner.ended(self.id)
 
-    def wake_writer(self) -> None:
-        """The node has output, or wants the socket closed."""
-        self._writing.set()
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed."""
+        self._transport = None
+        self._runner.lost(self.id, str(exc or ""))
 
-    async def _write(self) -> None:
-        runner = self._runner
-        stream = self._stream
-        try:
-            while True:
-                await self._writing.wait()
-                self._writing = anyio.Event()
-                pieces = runner.take_output(self.id)
-                if pieces:
-                    await stream.send(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-                if runner.must_close(self.id):
-                    break
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-            self.reason = str(error.__cause__ or "")
-        self._written.set()
-        await self._close()
+    def pause_writing(self) -> None:
+        """The socket does not keep up."""
+        self._may_write = False
 
-    async def _close(self) -> None:
-        with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
-            await self._stream.aclose()
+    def resume_writing(self) -> None:
+        """The socket has taken most of what was written."""
+        self._may_write = True
+        self.flush()
+
+    # What the runner calls.
+
+    def read_on(self) -> None:
+        """A turn later: hand on what is left of the last read; with nothing left, read again."""
+        if self._position < len(self._unread):
+            self._hand_on()
+            must_wait = self._position < len(self._unread) or self._runner.must_wait(self)
+        else:
+            # Others got ahead after the last slice already: one consumer that never reads would
+            # else stop this connection for good.
+            must_wait = self._runner.node.must_pause(self.id)
+        if must_wait:
+            self._runner.waiting[self.id] = self
+        elif self._transport is not None:
+            self._transport.resume_reading()
+
+    def _hand_on(self) -> None:
+        """Give the next slice to the node."""
+        self._runner.received(self.id, self._next_slice())
+
+    def _next_slice(self) -> bytes:
+        start = self._position
+        end = len(self._unread)
+        if end - start > SLICE_BYTES and not self._runner.node.awaits_large_frame(self.id):
+            end = start + SLICE_BYTES
+        self._position = end
+        return self._unread if end - start == len(self._unread) else self._unread[start:end]
+
+    def flush(self) -> None:
+        """Write the node's output, if the socket takes it now; close if that was the last."""
+        transport = self._transport
+        if not self._may_write or transport is None:
+            return
+        pieces = self._runner.take_output(self.id)
+        if len(pieces) == 1:
+            transport.write(pieces[0])
+        elif pieces:
+            transport.writelines(pieces)
+        if self._runner.node.must_close(self.id):
+            transport.close()
+            self._runner.loop.call_later(CLOSE_TIMEOUT_S, self.abort)
+
+    def abort(self) -> None:
+        """Close the socket at once, whatever it has not sent."""
+        if self._transport is not None:
+            self._transport.abort()
 
 
-def address_of(end: anyio.TypedAttributeProvider, attribute: object) -> tuple[str, int]:
+def address_of(name: object) -> tuple[str, int]:
     """Host and port of one end; a socket without them (a Unix socket) has an empty host."""
-    value = end.extra(attribute, None)
-    if isinstance(value, tuple) and len(value) >= 2:
-        return str(value[0]), int(value[1])
+    if isinstance(name, tuple) and len(name) >= 2:
+        return str(name[0]), int(name[1])
     return "", 0

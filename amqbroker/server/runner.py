@@ -1,20 +1,23 @@
 """Runs a node: turns inputs into turns, writes the journal, keeps the clock.
 
-One task waits for inputs and ends the turn: it settles once for all sockets that were read in this round of the event
-loop, starts the journal's next batch, wakes the writers, carries out password checks and writes the log. One task writes
-the journal, a batch at a time: what arrives while it syncs is the next batch. One task wakes the node at its deadlines.
+A turn ends once for all sockets that were read in one round of the event loop: the node settles,
+the journal's next batch is started, outputs are written, password checks begin, the log is written.
+One task writes the journal, a batch at a time: what arrives while it syncs is the next batch.
+
+The only place that catches any exception. One that a peer's bytes raised is a bug of ours that
+costs that connection (541, as RabbitMQ does when a channel crashes); one in the rest of a turn
+stops the node, for a wrong node must not go on confirming.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, final
 
 import anyio
-import anyio.lowlevel
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
@@ -22,7 +25,8 @@ from amqbroker.auth.passwords import verify
 from amqbroker.core.broker import PasswordCheck
 from amqbroker.core.memory import ReadRequest
 from amqbroker.errors import DiskError
-from amqbroker.node import Node
+from amqbroker.node import Node, PeerInfo
+from amqbroker.server.connection import YIELD_S
 from amqbroker.store.journal import Batch
 
 if TYPE_CHECKING:
@@ -33,15 +37,12 @@ PASSWORD_THREADS: Final = 2
 # Reads of segments at a time: enough to keep a disk busy.
 READ_THREADS: Final = 4
 
-# The longest that a publisher is held back for the sake of writers, after each read.
-YIELD_S: Final = 0.001
-
 logger = logging.getLogger("amqbroker")
 
 
 @final
 class Runner:
-    """The tasks that every node has once."""
+    """What every node has once."""
 
     def __init__(
         self,
@@ -53,19 +54,23 @@ class Runner:
         self._write = write
         self._read_at = read_at
         self._reads = anyio.CapacityLimiter(READ_THREADS)
+        self.loop = asyncio.get_running_loop()
         self.connections: dict[int, Connection] = {}
-        # Connections whose reading waits for the node.
-        self.paused: dict[int, Connection] = {}
-        self._turn = anyio.Event()
-        # Set at the next time that a writer takes output.
-        self._output_taken = anyio.Event()
+        # Connections that are not read for now.
+        self.waiting: dict[int, Connection] = {}
+        self._next_id = 1
+        self._turn_due = False
+        self._yield_timer: asyncio.TimerHandle | None = None
+        self._clock: asyncio.TimerHandle | None = None
+        self._clock_at = 0.0
         self._batch: Batch | None = None
         self._batch_ready = anyio.Event()
         self._batch_done = anyio.Event()
-        self._deadline = math.inf
-        self._deadline_moved = anyio.Event()
         self._passwords = anyio.CapacityLimiter(PASSWORD_THREADS)
         self._tasks: TaskGroup | None = None
+        self._lost = anyio.Event()
+        self._failed = anyio.Event()
+        self._failure: Exception | None = None
 
     @property
     def now(self) -> float:
@@ -73,72 +78,107 @@ class Runner:
         return time.monotonic()
 
     async def run(self) -> None:
-        """Serve until cancelled."""
+        """Serve until cancelled. Raises what stopped the node, if anything did."""
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
-            tasks.start_soon(self._run_turns)
             tasks.start_soon(self._run_journal)
-            tasks.start_soon(self._run_clock)
+            self.end_turn()
+            await self._failed.wait()
+            assert self._failure is not None
+            raise self._failure
 
     # What connections call.
 
-    def received(self, connection_id: int, data: bytes) -> bool:
-        """Hand bytes to the node; True if the connection must pause before it reads again."""
-        self.node.client_received(connection_id, data, self.now)
-        self._turn.set()
-        return self.node.must_pause(connection_id)
+    def connected(self, connection: Connection, peer: PeerInfo) -> int:
+        """A socket was accepted; its number."""
+        connection_id = self._next_id
+        self._next_id += 1
+        self.connections[connection_id] = connection
+        self.node.client_connected(connection_id, peer, self.now)
+        self.end_turn()
+        return connection_id
+
+    def received(self, connection_id: int, data: bytes) -> None:
+        """Hand bytes to the node."""
+        try:
+            self.node.client_received(connection_id, data, self.now)
+        except Exception:
+            logger.exception("a bug in the broker ends a connection: please report it")
+            self.node.client_broke(connection_id, self.now)
+        self.end_turn()
 
     def ended(self, connection_id: int) -> bool:
         """The peer will send no more; True if it must still be told something."""
-        self._turn.set()
+        self.end_turn()
         return self.node.client_ended(connection_id, self.now)
+
+    def lost(self, connection_id: int, reason: str) -> None:
+        """A socket is closed."""
+        del self.connections[connection_id]
+        self.waiting.pop(connection_id, None)
+        self.node.client_lost(connection_id, reason, self.now)
+        self._lost.set()
+        self._lost = anyio.Event()
+        self.end_turn()
+
+    async def wait_all_lost(self) -> None:
+        """Return when there is no connection."""
+        while self.connections:
+            await self._lost.wait()
+
+    def must_wait(self, connection: Connection) -> bool:
+        """Whether a connection is not to be read for now: the node says so, or others are to get
+        ahead."""
+        if self.node.must_pause(connection.id):
+            return True
+        if not self.node.must_yield(connection.id):
+            return False
+        connection.yield_until = self.now + YIELD_S
+        self._set_yield_timer()
+        return True
+
+    def _set_yield_timer(self) -> None:
+        if self._yield_timer is None:
+            self._yield_timer = self.loop.call_later(YIELD_S, self._yield_over)
+
+    def _yield_over(self) -> None:
+        self._yield_timer = None
+        self.end_turn()
 
     def take_output(self, connection_id: int) -> list[bytes]:
         """The node's output for a connection; consumers that waited for room go on."""
         pieces = self.node.take_output(connection_id)
-        self._output_taken.set()
-        if self.node.has_work() or self.paused:
-            self._turn.set()
+        if self.node.has_work() or self.waiting:
+            self.end_turn()
         return pieces
 
-    async def yield_to_writers(self) -> None:
-        """Give consumers that wait for their sockets a head start, but no more than a moment.
-
-        Without it a publisher that never waits gets most of the processor, and its messages pile up in memory.
-        """
-        if self._output_taken.is_set():
-            self._output_taken = anyio.Event()
-        with anyio.move_on_after(YIELD_S):
-            await self._output_taken.wait()
-
-    def must_close(self, connection_id: int) -> bool:
-        """Whether the socket is to be closed."""
-        return self.node.must_close(connection_id)
+    # The turn.
 
     def end_turn(self) -> None:
-        """Something was put into the node outside of a read: settle soon."""
-        self._turn.set()
+        """Settle when all sockets that can be read now were read."""
+        if not self._turn_due:
+            self._turn_due = True
+            self.loop.call_soon(self._run_turn)
 
-    # The tasks.
-
-    async def _run_turns(self) -> None:
-        while True:
-            await self._turn.wait()
-            self._turn = anyio.Event()
+    def _run_turn(self) -> None:
+        self._turn_due = False
+        if self._failure is not None:
+            return
+        try:
             self._settle()
+        except Exception as error:
+            self._failure = error
+            self._failed.set()
 
     def _settle(self) -> None:
-        """The end of a turn."""
         node = self.node
         now = self.now
         node.settle(now)
         self._start_batch(now)
-        if node.has_work():
-            self._turn.set()
         for connection_id in node.outputs():
             connection = self.connections.get(connection_id)
             if connection is not None:
-                connection.wake_writer()
+                connection.flush()
         for request in node.take_reads():
             assert self._tasks is not None
             self._tasks.start_soon(self._read, request)
@@ -147,16 +187,26 @@ class Runner:
             self._tasks.start_soon(self._check_password, check)
         for line in node.take_log_lines():
             logger.log(line.level, line.text, extra=line.fields)
-        if self.paused:
-            self._resume_readers()
+        if self.waiting:
+            self._resume_readers(now)
+        if node.has_work():
+            self.end_turn()
         deadline = node.next_deadline()
-        self._move_deadline(math.inf if deadline is None else deadline)
+        if deadline is not None and (self._clock is None or deadline < self._clock_at):
+            self._set_clock(deadline)
 
-    def _resume_readers(self) -> None:
-        for connection_id, connection in list(self.paused.items()):
-            if not self.node.must_pause(connection_id):
-                del self.paused[connection_id]
-                connection.resume_reading()
+    def _resume_readers(self, now: float) -> None:
+        node = self.node
+        for connection in list(self.waiting.values()):
+            if node.must_pause(connection.id):
+                continue
+            if connection.yield_until > now and node.must_yield(connection.id):
+                self._set_yield_timer()
+                continue
+            del self.waiting[connection.id]
+            connection.read_on()
+
+    # The journal.
 
     def _start_batch(self, now: float) -> None:
         if self._batch is None:
@@ -177,31 +227,35 @@ class Runner:
             else:
                 self.node.journal_synced(batch.position)
             self._batch = None
-            self._turn.set()
             self._batch_done.set()
             self._batch_done = anyio.Event()
+            self._run_turn()
 
-    async def _run_clock(self) -> None:
-        while True:
-            moved = self._deadline_moved
-            with anyio.move_on_at(self._clock_at(self._deadline)):
-                await moved.wait()
-            if self.now >= self._deadline:
-                self._deadline = math.inf
-                self.node.on_time(self.now)
-                self._turn.set()
-                await anyio.lowlevel.checkpoint()
+    async def stop(self) -> None:
+        """Write what is left, and the mark of a clean stop.
 
-    def _clock_at(self, deadline: float) -> float:
-        """A deadline of the node on the event loop's clock."""
-        return math.inf if deadline == math.inf else anyio.current_time() + deadline - self.now
+        Returns when it is on disk, or the disk refused.
+        """
+        while self._batch is not None:
+            await self._batch_done.wait()
+        if self.node.stop(self.now):
+            self.end_turn()
+            await self._batch_done.wait()
 
-    def _move_deadline(self, deadline: float) -> None:
-        """An earlier deadline must interrupt the wait; a later one is found out at the old time."""
-        if deadline < self._deadline:
-            self._deadline = deadline
-            self._deadline_moved.set()
-            self._deadline_moved = anyio.Event()
+    # The clock, and passwords.
+
+    def _set_clock(self, deadline: float) -> None:
+        """An earlier deadline replaces the one that is set; a later one is found out at the old
+        time."""
+        if self._clock is not None:
+            self._clock.cancel()
+        self._clock_at = deadline
+        self._clock = self.loop.call_later(max(0.0, deadline - self.now), self._on_time)
+
+    def _on_time(self) -> None:
+        self._clock = None
+        self.node.on_time(self.now)
+        self.end_turn()
 
     async def _read(self, request: ReadRequest) -> None:
         """Messages of a queue that is longer than memory."""
@@ -213,19 +267,11 @@ class Runner:
             except DiskError as error:
                 reason = str(error)
         self.node.messages_read(request, data, reason, self.now)
-        self._turn.set()
+        self._run_turn()
 
     async def _check_password(self, check: PasswordCheck) -> None:
         right = await anyio.to_thread.run_sync(
             verify, check.stored, check.password, limiter=self._passwords
         )
         self.node.password_checked(check, right, self.now)
-        self._turn.set()
-
-    async def stop(self) -> None:
-        """Write what is left, and the mark of a clean stop. Returns when it is on disk, or the disk refused."""
-        while self._batch is not None:
-            await self._batch_done.wait()
-        self.node.stop(self.now)
-        self._turn.set()
-        await self._batch_done.wait()
+        self.end_turn()

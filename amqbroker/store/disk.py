@@ -1,5 +1,4 @@
-"""All that the store asks of the operating system: one data folder, and the files in it and in folders
-in it.
+"""All that the store asks of the operating system: one data folder, its files and its folders.
 
 `files.RealDisk` is the real one. Names are relative to the folder. Every method may raise DiskError
 and nothing else. After a failed write or sync the contents of that file are unknown.

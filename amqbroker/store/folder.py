@@ -170,7 +170,7 @@ def _cut_torn_tail(disk: Disk, recovered: Recovered) -> None:
 
 
 def _tidy_segments(disk: Disk, recovered: Recovered) -> None:
-    """Remove segments that nothing names: of transient messages, or of writes that a crash cut short.
+    """Remove segments that nothing names: of transient messages, or of a write before a crash.
 
     If the journal is damaged, it may have named them: then they are kept aside.
     """

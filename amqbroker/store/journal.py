@@ -253,7 +253,7 @@ class Journal:
         return self._in_flight == 0 and not self.broken
 
     def file_to_empty(self) -> int:
-        """The oldest file, if there are too many and entries in it live; else 0. Said once a file."""
+        """The oldest file, if there are too many and it has entries; else 0. Said once a file."""
         if len(self._files) <= FILES_MAX or self._rewrites:
             return 0
         oldest = self._files[0]
@@ -296,22 +296,10 @@ class Journal:
             crc = header_crc(header)
         writer = self._writer
         writer.begin(crc)
-        waited = bool(self._appended or self._defined)
-        self._encode_definitions()
-        self._encode_appended(number)
-        rewritten = self._encode_rewrites(number)
         outbox = self.segments
-        for part in outbox.parts:
-            writer.segment(part)
-        outbox.parts = []
-        sync = not writer.is_empty() or self._stops
-        if sync or not waited or self._settles_are_due:
-            self._encode_settled()
-            for part in outbox.parts:
-                writer.segment(part)
-            outbox.parts = []
-        if self._stops:
-            self._encode_stop()
+        waited = bool(self._appended or self._defined)
+        rewritten: list[tuple[int, int]] = []
+        sync = self._encode_all(number, waited, rewritten)
         starts_file = starts_file and not writer.is_empty()
         if writer.is_empty() and not outbox.has_work():
             if waited:
@@ -339,16 +327,8 @@ class Journal:
         sync = sync or bool(outbox.unlinks) or bool(outbox.set_aside)
         self._in_flight_segments = outbox.appended
         outbox.appended = []
-        batch = Batch(
-            self.position,
-            self._file.number,
-            chunks,
-            sync,
-            starts_file,
-            snapshot,
-            deletable,
-            outbox,
-        )
+        number = self._file.number
+        batch = Batch(self.position, number, chunks, sync, starts_file, snapshot, deletable, outbox)
         self._in_flight = self.position
         self._in_flight_bytes = self.pending_bytes
         self.position += 1
@@ -411,6 +391,25 @@ class Journal:
         self._files_by_number[number] = file
         return file
 
+    def _encode_all(self, number: i64, waited: bool, rewritten: list[tuple[int, int]]) -> bool:
+        """All records of a batch; True if it must be synced. `rewritten` gets those entries."""
+        self._encode_definitions()
+        self._encode_appended(number)
+        self._encode_rewrites(number, rewritten)
+        self._encode_segments()
+        sync = not self._writer.is_empty() or self._stops
+        if sync or not waited or self._settles_are_due:
+            self._encode_settled()
+            self._encode_segments()
+        if self._stops:
+            self._encode_stop()
+        return sync
+
+    def _encode_segments(self) -> None:
+        for part in self.segments.parts:
+            self._writer.segment(part)
+        self.segments.parts = []
+
     def _encode_definitions(self) -> None:
         writer = self._writer
         for key, value in self._defined:
@@ -436,9 +435,8 @@ class Journal:
                 writer.message(entry)
         self._appended = []
 
-    def _encode_rewrites(self, number: i64) -> list[tuple[int, int]]:
-        """Queue and old file of each entry that is in this batch once more."""
-        rewritten: list[tuple[int, int]] = []
+    def _encode_rewrites(self, number: i64, rewritten: list[tuple[int, int]]) -> None:
+        """Notes queue and old file of each entry that is in this batch once more."""
         size: i64 = 0
         done = 0
         for entry in self._rewrites:
@@ -451,7 +449,6 @@ class Journal:
                 if size > REWRITE_BYTES:
                     break
         del self._rewrites[:done]
-        return rewritten
 
     def _encode_settled(self) -> None:
         writer = self._writer

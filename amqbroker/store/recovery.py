@@ -82,8 +82,9 @@ class Recovered:
 
     `messages` has the entries of each queue in index order, but for those in its `segments`; `live`
     how many of them each journal file holds. `redelivered` says which messages in segments had been
-    delivered before, `next_segment` which number a new segment may have. `next_index` has every queue that is known to have given an index. `sequence`
-    is the last block's. `snapshot_sequence` is the last block that the snapshot covers.
+    delivered before, `next_segment` which number a new segment may have. `next_index` has every
+    queue that is known to have given an index. `sequence` is the last block's. `snapshot_sequence`
+    is the last block that the snapshot covers.
     """
 
     __slots__ = (

@@ -1,7 +1,7 @@
 """What the parser hands to the broker: one object a command, in the order of arrival.
 
-A `Message` (amqbroker.message) is a basic.publish with its whole content, `Ack` is basic.ack, and everything else is a
-`Method` with pamqp's own frame object; wire/methods.py lists their names.
+A `Message` (amqbroker.message) is a basic.publish with its whole content, `Ack` is basic.ack, and
+everything else is a `Method` with pamqp's own frame object; wire/methods.py lists their names.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@
     | type | channel | size | size octets      | 0xCE |
     +------+---------+------+------------------+------+
 
-Source: AMQP 0-9-1 section 4.2.3; RabbitMQ's `rabbit_command_assembler` and `rabbit_reader` for the limits.
+Source: AMQP 0-9-1 section 4.2.3; RabbitMQ's `rabbit_command_assembler` and `rabbit_reader` for the
+limits.
 """
 
 from __future__ import annotations

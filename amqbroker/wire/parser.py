@@ -1,8 +1,9 @@
 """Bytes in, commands out: frames, content assembly, and the two hot methods decoded by hand.
 
-`Parser.receive` never raises for what a peer sent. It returns the commands that were complete, in order, and keeps
-the first error in `error`. After that only the close handshake is read, into `after_error`; nothing at all if the
-error was in the framing (`lost`), as such a stream has no next frame.
+`Parser.receive` never raises for what a peer sent. It returns the commands that were complete, in
+order, and keeps the first error in `error`. After that only the close handshake is read, into
+`after_error`; nothing at all if the error was in the framing (`lost`), as such a stream has no next
+frame.
 
 Each channel is in one of three states, held by its `Assembly`:
 
@@ -11,9 +12,10 @@ Each channel is in one of three states, held by its `Assembly`:
 
 Frames of different channels may interleave freely; within a channel any other frame is 505.
 
-basic.publish and basic.ack are read here with librt, everything else by wire/methods.py through pamqp. A body in one
-frame is sliced once; one in many frames is joined once. The bytes of an unfinished frame are kept as they came and
-joined when the frame is whole, so that a client that sends octet by octet costs one copy, not one an octet.
+basic.publish and basic.ack are read here with librt, everything else by wire/methods.py through
+pamqp. A body in one frame is sliced once; one in many frames is joined once. The bytes of an
+unfinished frame are kept as they came and joined when the frame is whole, so that a client that
+sends octet by octet costs one copy, not one an octet.
 
 Source: AMQP 0-9-1 section 4.2; RabbitMQ's `rabbit_command_assembler`, `rabbit_reader`.
 """
@@ -100,7 +102,8 @@ class Parser:
         self._assembly = Assembly(0)
         self._assemblies: dict[int, Assembly] = {0: self._assembly}
         self._commands: list[object] = []
-        # An unfinished frame: its bytes as they came, and how many there must be before it is worth a look.
+        # An unfinished frame: its bytes as they came, and how many there must be before it is worth
+        # a look.
         self._parts: list[bytes] = []
         self._parts_size: i64 = 0
         self._needed: i64 = 0
@@ -123,7 +126,8 @@ class Parser:
                 del self._assemblies[channel]
 
     def receive(self, data: bytes) -> list[object]:
-        """The commands that these bytes complete: `Message`, `Ack` and `Method` objects, in order of arrival.
+        """The commands that these bytes complete: `Message`, `Ack` and `Method` objects, in order
+        of arrival.
 
         Heartbeats leave no trace: any bytes show that the peer lives. Look at `error` afterwards.
         """
@@ -142,7 +146,8 @@ class Parser:
         return commands
 
     def _finish_frame(self, data: bytes) -> i64:
-        """Complete the unfinished frame, if there is one, with what it lacks; where in `data` the next one begins.
+        """Complete the unfinished frame, if there is one, with what it lacks; where in `data` the
+        next one begins.
 
         Only these bytes are joined: a read may hold many more frames.
         """
@@ -272,7 +277,10 @@ class Parser:
             self._commands.append(Method(assembly.channel, decode_method(data[start:end])))
 
     def _publish(self, assembly: Assembly, data: bytes, start: i64, end: i64) -> None:
-        """basic.publish: ticket, exchange, routing key, bits. The two strings stay one slice, the address."""
+        """basic.publish: ticket, exchange, routing key, bits.
+
+        The two strings stay one slice, the address.
+        """
         address: i64 = start + PUBLISH_ADDRESS
         if address >= end:
             raise syntax_error("basic.publish is cut short")
@@ -302,7 +310,8 @@ class Parser:
         body_size = read_i64_be(data, start + 4)
         if body_size < 0 or body_size > frames.BODY_SIZE_MAX:
             raise frame_error(
-                f"content body size {unsigned(body_size)} exceeds maximum allowed size {frames.BODY_SIZE_MAX}"
+                f"content body size {unsigned(body_size)} exceeds maximum allowed size "
+                f"{frames.BODY_SIZE_MAX}"
             )
         header = data[start:end]
         assembly.persistent = check_properties(header)
@@ -357,7 +366,10 @@ def expected_content(assembly: Assembly) -> AmqpError:
     """505 for a frame that breaks into a message, in RabbitMQ's words."""
     text = "expected content body, got non content body frame instead"
     if assembly.state == HEADER_DUE:
-        text = f"expected content header for class {frames.CLASS_BASIC}, got non content header frame instead"
+        text = (
+            f"expected content header for class {frames.CLASS_BASIC}, "
+            "got non content header frame instead"
+        )
     return of_publish(unexpected_frame(text))
 
 

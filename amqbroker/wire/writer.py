@@ -1,8 +1,9 @@
 """The hot frames that the broker sends, written by hand into a connection's output buffer.
 
-Every function appends whole frames to an `Outbox`. A basic.deliver is the consumer's prefix (class, method, consumer
-tag), the delivery tag, the redelivered bit and the message's address, copied as they stand; the content header and the
-body follow as they came. Everything else goes through wire/methods.py.
+Every function appends whole frames to an `Outbox`. A basic.deliver is the consumer's prefix (class,
+method, consumer tag), the delivery tag, the redelivered bit and the message's address, copied as
+they stand; the content header and the body follow as they came. Everything else goes through
+wire/methods.py.
 
 Source: AMQP 0-9-1 sections 1.8.3 (basic methods) and 4.2.
 """
@@ -22,7 +23,8 @@ ACK_PAYLOAD_SIZE: Final = 13
 
 
 def as_i16(channel: i64) -> i16:
-    """A channel number for librt, which writes signed numbers; only compiled code would wrap it by itself."""
+    """A channel number for librt, which writes signed numbers; only compiled code would wrap it by
+    itself."""
     return i16(channel - 0x10000 if channel > 0x7FFF else channel)
 
 
@@ -106,7 +108,8 @@ def write_return(
 def write_content(
     outbox: Outbox, channel: i64, header: bytes, body: bytes, payload_size_max: i64
 ) -> None:
-    """The header frame and as many body frames as the peer's frame size asks for; none for an empty body."""
+    """The header frame and as many body frames as the peer's frame size asks for; none for an empty
+    body."""
     out = outbox.small
     number = as_i16(channel)
     size: i64 = len(body)

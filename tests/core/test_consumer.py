@@ -168,18 +168,19 @@ SINGLE_STEPS = st.lists(
 )
 
 
-@given(SINGLE_STEPS)
+@given(st.lists(st.integers(-1, 1), max_size=4), SINGLE_STEPS)
 def test_single_active_one_consumer_stays_until_it_goes(
-    steps: list[tuple[str, int, int]],
+    priorities: list[int], steps: list[tuple[str, int, int]]
 ) -> None:
     """Then the highest priority follows, the longest waiting among equals."""
     line = Line(single_active=True)
-    active: Consumer | None = None
+    added = [line.add(priority) for priority in priorities]
+    active: Consumer | None = added[0] if added else None
     for action, number, priority in steps:
         chosen = line.there[number % len(line.there)] if line.there else None
         if action == "add":
-            added = line.add(priority)
-            active = active or added
+            newest = line.add(priority)
+            active = active or newest
         elif action == "serve":
             wanted = active if active is not None and active.unacked == 0 else None
             assert line.consumers.next() is wanted

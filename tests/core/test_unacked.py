@@ -13,7 +13,7 @@ from tests.core.house import make_entry, make_queue
 STEPS = st.lists(
     st.tuples(
         st.integers(0, 5) | st.integers(60, 200),
-        st.sampled_from(["take", "take", "until", "until", "all", "restore", "unknown"]),
+        st.sampled_from(["take", "take", "until", "until", "again", "all", "restore", "unknown"]),
         st.floats(0, 1),
     ),
     min_size=1,
@@ -34,10 +34,12 @@ class Pair:
     def add(self, count: int) -> None:
         """Deliver; now and then a tag is left out, as a delivery without ack has one too."""
         for _ in range(count):
-            entry = make_entry(self.queue, self.next_tag, tag=self.next_tag)
-            self.next_tag += 1 + self.next_tag % 3 // 2
-            self.unacked.add(entry)
-            self.model[entry.delivery_tag] = entry
+            self._add(make_entry(self.queue, self.next_tag, tag=self.next_tag))
+
+    def _add(self, entry: QueueEntry) -> None:
+        self.next_tag += 1 + self.next_tag % 3 // 2
+        self.unacked.add(entry)
+        self.model[entry.delivery_tag] = entry
 
     def pick(self, fraction: float) -> int:
         """A tag that is outstanding, if there is one."""
@@ -59,6 +61,12 @@ class Pair:
         elif action == "all":
             assert self.unacked.take_all() == list(self.model.values())
             self._gone(list(self.model.values()))
+        elif action == "again":
+            # Requeued and delivered once more: the same entries under new tags.
+            back, self.taken = self.taken, []
+            for entry in back:
+                entry.delivery_tag = self.next_tag
+                self._add(entry)
         elif action == "restore":
             self.unacked.restore(self.taken)
             self.model |= {entry.delivery_tag: entry for entry in self.taken}

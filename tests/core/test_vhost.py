@@ -280,7 +280,7 @@ def test_a_binding_is_found_by_value_not_by_the_octets_of_its_arguments(
     assert house.vhost().exchanges["x"].bindings() == []
 
 
-def test_the_cache_of_routes_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_routes_has_a_limit() -> None:
     vhost = VirtualHost("/", None, 0, 0)
     limit = vhost_module.ROUTES_MAX
     for number in range(limit + 10):
