@@ -33,6 +33,7 @@ FLOORS = {
     "amqbroker.store": 1,
     "amqbroker.core": 2,
     "amqbroker.node": 3,
+    "amqbroker.store.backup": 4,
     "amqbroker.store.files": 4,
     "amqbroker.server": 4,
     "amqbroker.logs": 4,
