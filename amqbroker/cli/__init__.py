@@ -10,7 +10,10 @@ the commands, so that `--help` is instant.
 
 from __future__ import annotations
 
+from amqbroker.cli.control import backup, status
 from amqbroker.cli.journal import journal_commands
 from amqbroker.cli.serve import main as main
 
 main.add_command(journal_commands)
+main.add_command(status)
+main.add_command(backup)

@@ -25,6 +25,8 @@ from amqbroker import __version__
 from amqbroker.config import Config
 from amqbroker.errors import DiskError
 from amqbroker.node import Node
+from amqbroker.server.admin import Admin
+from amqbroker.server.control import ControlServer
 from amqbroker.server.listeners import Address, Listeners, StartError
 from amqbroker.server.runner import Runner
 from amqbroker.store.files import DataFolder, open_data_folder
@@ -94,7 +96,8 @@ async def serve(
     gc.set_threshold(*GC_THRESHOLDS)
     keep_freed_memory()
     raise_file_limit()
-    folder = open_data_folder(Path(config.data_dir), config.store.journal_file_size_bytes)
+    data_dir = Path(config.data_dir)
+    folder = open_data_folder(data_dir, config.store.journal_file_size_bytes)
     try:
         node = Node(config, folder.journal, folder.recovered, Random(), time.monotonic())
         report_recovery(folder)
@@ -102,19 +105,24 @@ async def serve(
         gc.freeze()
         runner = Runner(node, folder.writer.write, folder.read_at)
         listeners = Listeners(runner)
+        control = ControlServer(data_dir, Admin(node, folder, data_dir).commands)
         try:
             for address in config.listeners:
                 await listeners.open(address)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(runner.run)
                 await listeners.accept()
+                await control.open()
                 report_ready(listeners.addresses, time.monotonic() - started_at, config.data_dir)
                 on_ready(listeners.addresses)
                 await stop.wait()
+                await control.close()
                 await stop_serving(runner, listeners)
                 tasks.cancel_scope.cancel()
         finally:
             listeners.close()
+            with anyio.CancelScope(shield=True):
+                await control.close()
     finally:
         folder.close()
     logger.info("amqbroker stopped")

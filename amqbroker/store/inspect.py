@@ -26,7 +26,7 @@ from amqbroker.errors import DiskError
 from amqbroker.message import Entry, Message
 from amqbroker.store.backlog import Segment
 from amqbroker.store.disk import Disk
-from amqbroker.store.folder import DAMAGED_SUFFIX, LOCK_NAME
+from amqbroker.store.folder import DAMAGED_SUFFIX, LOCK_NAME, SOCKET_NAME
 from amqbroker.store.records import (
     BLOCK_HEADER_BYTES,
     FILE_HEADER_BYTES,
@@ -277,7 +277,7 @@ class _Inspection:
                 self._lock_file()
             elif name.endswith(DAMAGED_SUFFIX):
                 self._note(name, 0, "damaged, and kept aside by a start")
-            elif name not in known and name not in (SNAPSHOT_NAME, SEGMENTS_FOLDER):
+            elif name not in (SNAPSHOT_NAME, SEGMENTS_FOLDER, SOCKET_NAME) and name not in known:
                 self.report.others.append(name)
         if not self.report.refusal:
             self.report.recovered = self._recovery.finish()
