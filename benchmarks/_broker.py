@@ -40,7 +40,7 @@ class Installed:
             shown = self._ask_version()
         found = re.fullmatch(r"amqbroker (\S+) \((\w+)\)", shown)
         if found is None:
-            sys.exit(f"{python} -m amqbroker does not run: {shown or 'is it installed?'}")
+            sys.exit(f"{python} -m amqbroker --version says {shown!r}: is this version installed?")
         self.version, self.build = found.groups()
 
     def _ask_version(self) -> str:

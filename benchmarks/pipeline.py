@@ -61,9 +61,9 @@ KINDS = (
 
 
 class Case:
-    """A node with a publisher and a consumer of one queue."""
+    """A node with a publisher and, if wanted, a consumer of one queue."""
 
-    def __init__(self, size: int, ack_every: int, durable: bool) -> None:
+    def __init__(self, size: int, ack_every: int, durable: bool, *, consume: bool = True) -> None:
         self.now = 0.0
         self.journal = Journal()
         self.node = Node(Config(), self.journal, None, Random(1), self.now)
@@ -72,9 +72,9 @@ class Case:
         self.send(PUBLISHER, commands.Queue.Declare(0, "bench", durable=durable))
         if durable:
             self.send(PUBLISHER, commands.Confirm.Select())
-        self.send(
-            CONSUMER, commands.Basic.Consume(0, "bench", "c", no_ack=ack_every == 0, nowait=True)
-        )
+        if consume:
+            start = commands.Basic.Consume(0, "bench", "c", no_ack=ack_every == 0, nowait=True)
+            self.send(CONSUMER, start)
         self.reads = publish("", "bench", bytes(size), persistent=durable) * READ_MESSAGES
         self.ack_every = ack_every
         self.parser = Parser(FRAME_MAX, MESSAGE_MAX)

@@ -125,6 +125,9 @@ class Broker:
         position = vhost.remove_queue(queue)
         if queue.owner is not None:
             queue.owner.exclusive_queues.pop(queue.id, None)
+        if queue.expiry is not None:
+            self.timers.cancel(queue.expiry)
+            queue.expiry = None
         count = queue.delete()
         for consumer in list(queue.consumers.all):
             queue.consumers.remove(consumer)
@@ -153,7 +156,8 @@ class Broker:
         if isinstance(expires, int):
             queue.used_at = self.now
             queue.expires_ms = expires
-            self.timers.set(self.now + expires / 1000, QueueExpiry(self, vhost, queue), 0)
+            target = QueueExpiry(self, vhost, queue)
+            queue.expiry = self.timers.set(self.now + expires / 1000, target, 0)
 
 
 @final
@@ -168,12 +172,10 @@ class QueueExpiry(TimerTarget):
     def on_timer(self, kind: int, now: float) -> None:
         """Delete the queue, or look again when it could have expired next."""
         queue = self.queue
-        if queue.deleted:
-            return
         if queue.consumers.all:
             queue.used_at = now
         expires_at = queue.used_at + queue.expires_ms / 1000
         if expires_at <= now:
             self.broker.delete_queue(self.vhost, queue)
         else:
-            self.broker.timers.set(expires_at, self, kind)
+            queue.expiry = self.broker.timers.set(expires_at, self, kind)

@@ -25,9 +25,13 @@ from amqbroker.core.reply_to import ReplyConsumer
 from amqbroker.core.unacked import Unacked
 from amqbroker.core.vhost import Route, VirtualHost
 from amqbroker.errors import not_found
+from amqbroker.message import Message
 
 if TYPE_CHECKING:
     from amqbroker.core.client import Client
+
+# What a command costs while it waits, besides its content.
+DEFERRED_OVERHEAD_BYTES: Final = 200
 
 
 # Channel.waiting_position of a channel that waits for messages from disk.
@@ -47,6 +51,7 @@ class Channel:
         "confirms_waiting",
         "consumers",
         "deferred",
+        "deferred_bytes",
         "last_address",
         "last_queue",
         "last_route",
@@ -97,6 +102,7 @@ class Channel:
         # A basic.get that waits for the disk, with the position ON_DISK.
         self.waiting_get: HeldGet | None = None
         self.deferred: list[object] = []
+        self.deferred_bytes: i64 = 0
 
     def send(self, frame: Frame) -> None:
         """Write a method on this channel."""
@@ -174,9 +180,26 @@ class Channel:
         for queue in queues:
             queue.requeue(by_queue[queue.id])
 
+    def defer(self, command: object) -> None:
+        """Keep a command until the reply that waits for the journal is sent."""
+        self.deferred.append(command)
+        size: i64 = DEFERRED_OVERHEAD_BYTES
+        if isinstance(command, Message):
+            size += len(command.header) + len(command.body)
+        self.deferred_bytes += size
+        self.client.deferred_bytes += size
+
+    def take_deferred(self) -> list[object]:
+        """The commands that were kept, in order; they are the caller's now."""
+        deferred = self.deferred
+        self.deferred = []
+        self.client.deferred_bytes -= self.deferred_bytes
+        self.deferred_bytes = 0
+        return deferred
+
     def tear_down(self) -> None:
         """The channel is gone: consumers leave, and what is outstanding goes back to its queues."""
-        self.deferred = []
+        self.take_deferred()
         self.waiting_position = 0
         self.waiting_get = None
         # Nothing may follow close-ok, and the number may be another channel's by the time the

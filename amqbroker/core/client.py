@@ -61,6 +61,8 @@ DROP_TIMER: Final = 1
 # patience for close-ok.
 SILENT_CLOSE_S: Final = 3.0
 CLOSE_OK_S_MAX: Final = 30.0
+# What a client may send behind a method that waits for the journal, until it is not read any more.
+DEFERRED_BYTES_MAX: Final = 1_048_576
 # Both sides negotiated frames without a limit: bodies go out in one.
 UNLIMITED_PAYLOAD: Final = 0x7FFFFFFF
 
@@ -106,6 +108,8 @@ class Client(TimerTarget):
         self.message_size_max: i64 = limits.message_size_bytes_max
         self.payload_size_max: i64 = frames.FRAME_SIZE_MIN - frames.OVERHEAD
         self.channel_max = limits.channel_max
+        # What the channels keep until a reply that waits for the journal is sent.
+        self.deferred_bytes: i64 = 0
         # A disk alarm stops the reading of connections that publish.
         self.reading_blocked = False
         self.publishes = False
@@ -175,11 +179,13 @@ class Client(TimerTarget):
             self.broker.awaiting_room -= 1
 
     def must_pause(self) -> bool:
-        """Whether reading must wait: an alarm, a client that does not read its answers, or a slow
-        disk."""
+        """Whether reading must wait: an alarm, a client that does not read its answers, a password
+        that is being checked, or a slow disk."""
         if self.state != RUNNING:
             return False
         if self.reading_blocked or self.output.size() > 2 * self.output_size_max:
+            return True
+        if self.credentials is not None or self.deferred_bytes > DEFERRED_BYTES_MAX:
             return True
         journal = self.broker.journal
         return (
@@ -267,7 +273,7 @@ class Client(TimerTarget):
         if channel.waiting_position != 0:
             if channel.committing:
                 raise channel_error("unexpected command while processing 'tx.commit'")
-            channel.deferred.append(command)
+            channel.defer(command)
             return None
         return channel
 
@@ -342,9 +348,7 @@ class Client(TimerTarget):
         channel.waiting_position = 0
         channel.committing = False
         self.send_bytes(channel.waiting_reply)
-        deferred = channel.deferred
-        channel.deferred = []
-        self.run(deferred)
+        self.run(channel.take_deferred())
 
     def consumer_cancelled(self, channel: Channel, tag: str) -> None:
         """The queue of a consumer is gone: tell the client, if it can bear that."""
@@ -500,7 +504,7 @@ class Client(TimerTarget):
 
     def _cancel_timers(self) -> None:
         if self._timer is not None:
-            self._timer.cancelled = True
+            self.broker.timers.cancel(self._timer)
             self._timer = None
         if self._heartbeat is not None:
             self._heartbeat.stop()

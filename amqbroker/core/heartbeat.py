@@ -54,8 +54,8 @@ class Heartbeat(TimerTarget):
 
     def stop(self) -> None:
         """The connection is being closed."""
-        self._send_timer.cancelled = True
-        self._check_timer.cancelled = True
+        self._timers.cancel(self._send_timer)
+        self._timers.cancel(self._check_timer)
 
     def on_timer(self, kind: int, now: float) -> None:
         """Half an interval after the last byte out, or an interval after the last look."""

@@ -19,6 +19,7 @@ from amqbroker.core.entry import QueueEntry
 from amqbroker.core.held import HeldGet
 from amqbroker.core.memory import ReadRequest
 from amqbroker.core.ready import Ready
+from amqbroker.core.timers import Timer
 from amqbroker.exchanges.base import Table
 from amqbroker.message import VOLATILE, Message
 from amqbroker.store.backlog import Backlog
@@ -48,6 +49,7 @@ class Queue:
         "dirty",
         "durable",
         "expires_ms",
+        "expiry",
         "had_consumer",
         "id",
         "log",
@@ -99,6 +101,7 @@ class Queue:
         self.served: i64 = 0
         # x-expires in milliseconds, 0 for never, and when the queue was last used.
         self.expires_ms: i64 = 0
+        self.expiry: Timer | None = None
         self.used_at = 0.0
 
     def enqueue(self, message: Message) -> i64:

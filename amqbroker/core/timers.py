@@ -7,7 +7,9 @@ marked and dropped when its time comes.
 from __future__ import annotations
 
 import heapq
-from typing import final
+from typing import Final, final
+
+COMPACT_MIN: Final = 64
 
 
 class TimerTarget:
@@ -42,18 +44,29 @@ class Timer:
 class Timers:
     """All deadlines."""
 
-    __slots__ = ("_heap", "_sequence")
+    __slots__ = ("_cancelled", "_heap", "_sequence")
 
     def __init__(self) -> None:
         self._heap: list[Timer] = []
         self._sequence = 0
+        # How many timers in the heap are cancelled, or a few more.
+        self._cancelled = 0
 
     def set(self, deadline: float, target: TimerTarget, kind: int) -> Timer:
-        """Wake `target` at `deadline`; set `cancelled` on the result to take it back."""
+        """Wake `target` at `deadline`, unless the result is given to `cancel`."""
         self._sequence += 1
         timer = Timer(deadline, self._sequence, target, kind)
         heapq.heappush(self._heap, timer)
         return timer
+
+    def cancel(self, timer: Timer) -> None:
+        """Take a deadline back."""
+        timer.cancelled = True
+        self._cancelled += 1
+        if self._cancelled > COMPACT_MIN and self._cancelled * 2 > len(self._heap):
+            self._heap = [each for each in self._heap if not each.cancelled]
+            heapq.heapify(self._heap)
+            self._cancelled = 0
 
     def next_deadline(self) -> float | None:
         """When `fire` has something to do; None if there is no timer."""

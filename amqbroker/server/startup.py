@@ -71,10 +71,15 @@ def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 async def _serve_until_signal(config: Config) -> None:
+    """What belongs to a process of its own, and not into one that only tests with a broker."""
+    gc.set_threshold(*GC_THRESHOLDS)
+    keep_freed_memory()
+    raise_file_limit()
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_wait_for_signal, stop)
-        await serve(config, on_ready=lambda addresses: None, stop=stop)
+        # What was recovered lives long: no collection need look through it.
+        await serve(config, on_ready=lambda addresses: gc.freeze(), stop=stop)
         tasks.cancel_scope.cancel()
 
 
@@ -93,16 +98,11 @@ async def serve(
     Raises StartError or DiskError if the broker cannot start.
     """
     started_at = time.monotonic()
-    gc.set_threshold(*GC_THRESHOLDS)
-    keep_freed_memory()
-    raise_file_limit()
     data_dir = Path(config.data_dir)
     folder = open_data_folder(data_dir, config.store.journal_file_size_bytes)
     try:
         node = Node(config, folder.journal, folder.recovered, Random(), time.monotonic())
         report_recovery(folder)
-        gc.collect()
-        gc.freeze()
         runner = Runner(node, folder.writer.write, folder.read_at)
         listeners = Listeners(runner)
         control = ControlServer(data_dir, Admin(node, folder, data_dir).commands)

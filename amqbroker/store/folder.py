@@ -88,6 +88,7 @@ class JournalFiles:
         for name in batch.set_aside:
             with suppress(DiskError):
                 disk.rename(name, name + DAMAGED_SUFFIX)
+                disk.sync_folder(SEGMENTS_FOLDER)
         for name in batch.unlinks:
             with suppress(DiskError):
                 disk.delete(name)

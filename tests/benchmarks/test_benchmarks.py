@@ -63,3 +63,9 @@ def test_starts() -> None:
     for start in found["starts"].values():
         assert start["ready_s"] > 0
         assert start["answered_s"] > 0
+
+
+def test_a_queue_that_fills_up() -> None:
+    found = run("backlog.py", "--messages", "2000")
+    assert {case["size"] for case in found["cases"]} == {100, 1024}
+    assert all(case["us"] > 0 for case in found["cases"])

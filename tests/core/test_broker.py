@@ -92,6 +92,15 @@ def test_the_expiry_of_a_deleted_queue_does_not_touch_the_next(house: House, ch:
     assert ch.queue_exists("q")
 
 
+def test_a_deleted_queue_waits_for_no_expiry(house: House, ch: Channel) -> None:
+    """Ten years may be long: neither it nor its timer is kept for that."""
+    for number in range(300):
+        ch.declare_queue(f"q{number}", arguments={"x-expires": 315_360_000_000})
+        ch.delete_queue(f"q{number}")
+    assert house.node.next_deadline() is None
+    assert len(core(house.node).timers._heap) <= 200
+
+
 def test_an_auto_delete_queue_goes_once_with_several_consumers_of_one_channel(
     house: House, ch: Channel
 ) -> None:

@@ -69,6 +69,40 @@ def test_a_publisher_is_not_read_while_the_disk_is_behind(house: House, ch: Chan
     assert house.queue("q").ready.count == 6
 
 
+def test_a_client_is_not_read_while_much_waits_behind_a_reply(house: House, ch: Channel) -> None:
+    """Commands behind a method that waits for the disk are kept, but not without limit."""
+    client = house.core_client(ch.peer)
+    house.disk_is_slow = True
+    ch.send(Queue.Declare(queue="q", durable=True))
+    for number in range(40):
+        ch.publish(b"%d" % number + b"x" * 100_000, key="q")
+    assert client.must_pause()
+    assert client.deferred_bytes <= client_module.DEFERRED_BYTES_MAX + 101_000
+    house.disk_is_slow = False
+    ch.expect(Queue.DeclareOk)
+    assert not client.must_pause()
+    assert client.deferred_bytes == 0
+    assert [int(body.rstrip(b"x")) for body in ch.get_bodies("q")] == list(range(40))
+
+
+@pytest.mark.parametrize("end", ["channel error", "connection"])
+def test_what_waited_is_forgotten_with_its_channel(house: House, ch: Channel, end: str) -> None:
+    client = house.core_client(ch.peer)
+    house.disk_is_slow = True
+    ch.send(Queue.Declare(queue="q", durable=True))
+    ch.publish(b"x" * 1000, key="q")
+    assert client.deferred_bytes > 1000
+    if end == "connection":
+        ch.peer.drop()
+    else:
+        ch.send(Queue.Purge(queue="missing"))
+        ch.publish(b"x" * 1000, key="q")
+        house.disk_is_slow = False
+        ch.expect(Queue.DeclareOk)
+        ch.expect_channel_close(404)
+    assert client.deferred_bytes == 0
+
+
 def test_a_publisher_that_meets_an_alarm_is_not_read_any_more(house: House, ch: Channel) -> None:
     ch.declare_queue("q")
     reader = house.channel()

@@ -32,6 +32,19 @@ def test_everything_in_one_read_waits_for_the_password(house: House) -> None:
     peer.expect(Connection.OpenOk)
 
 
+def test_a_client_is_not_read_while_its_password_is_checked(house: House) -> None:
+    peer = _greeted(house)
+    house.paused = True
+    peer.log_in()
+    house.hand_over()
+    client = house.core_client(peer)
+    assert client.must_pause()
+    house.paused = False
+    peer.tune_ok()
+    assert not client.must_pause()
+    peer.open()
+
+
 def test_what_came_behind_a_wrong_password_is_not_carried_out(house: House) -> None:
     peer = _greeted(house)
     house.paused = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis.stateful import invariant
 
+from amqbroker.message import ENTRY_OVERHEAD_BYTES
 from tests.core.house import House, core
 from tests.core.test_queue_model import NodeMachine
 
@@ -65,8 +66,6 @@ class PagingMachine(NodeMachine):
                 for entry in waiting:
                     held[id(entry.message)] = entry.message
                     entries += 1
-        from amqbroker.message import ENTRY_OVERHEAD_BYTES
-
         expected = sum(message.cost for message in held.values()) + entries * ENTRY_OVERHEAD_BYTES
         assert broker.memory_bytes == expected
 

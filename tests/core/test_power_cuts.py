@@ -14,6 +14,7 @@ from random import Random
 import pytest
 from pamqp.commands import Basic, Queue
 
+from amqbroker.core.memory import ReadRequest
 from amqbroker.errors import DiskError
 from amqbroker.store.folder import JournalFiles, open_folder
 from amqbroker.store.journal import Batch, Journal
@@ -69,6 +70,11 @@ class CutHouse(House):
         memory.bytes_max = self._draws.choice([0, 0, 3_000, 20_000])
         memory.read_bytes = self._draws.choice([1, 300])
         memory.outbox.messages_max = self._draws.choice([2, 5, 40])
+
+    def _read(self, request: ReadRequest) -> None:
+        """The power fails with the disk: nobody hears of the error."""
+        data = self.folder.read_at(request.name, request.offset, request.length)
+        self.node.messages_read(request, data, "", self.now)
 
     def cut_power(self) -> None:
         """Lose what the disk may lose, and start again."""

@@ -479,7 +479,9 @@ class NodeMachine(RuleBasedStateMachine):
                 continue
             tags = list(channel.unacked) or [0]
             tag = tags[place % len(tags)]
-            if everything and multiple and how != "reject":
+            if how == "reject":
+                multiple = False
+            if everything and multiple:
                 tag = 0
             if tag or multiple:
                 self._settle(channel, tag, how, multiple, requeue)

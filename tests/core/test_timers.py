@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amqbroker.core import timers as timers_module
-from amqbroker.core.timers import Timer, Timers, TimerTarget
+from amqbroker.core.timers import COMPACT_MIN, Timer, Timers, TimerTarget
 
 pytestmark = pytest.mark.skipif(
     not str(timers_module.__file__).endswith(".py"),
@@ -63,7 +63,7 @@ def test_they_fire_in_order_of_deadline_then_age(steps: list[tuple[str, int]]) -
             made.append(timers.set(now + number, log, len(made)))
             waiting.append((now + number, len(made) - 1))
         elif action == "cancel" and number < len(made):
-            made[number].cancelled = True
+            timers.cancel(made[number])
             waiting = [each for each in waiting if each[1] != number]
         elif action == "fire":
             now += number
@@ -101,7 +101,7 @@ def test_a_timer_can_be_cancelled_by_one_that_fires_before_it() -> None:
 
         def on_timer(self, kind: int, now: float) -> None:
             assert self.victim is not None
-            self.victim.cancelled = True
+            timers.cancel(self.victim)
 
     timers, log, canceller = Timers(), Log(), Canceller()
     timers.set(1.0, canceller, 0)
@@ -109,6 +109,20 @@ def test_a_timer_can_be_cancelled_by_one_that_fires_before_it() -> None:
     timers.fire(2.0)
     assert log.fired == []
     assert timers.next_deadline() is None
+
+
+def test_what_was_cancelled_is_let_go_of_before_its_time() -> None:
+    """A connection that is gone must not stay in memory until its next heartbeat."""
+    timers, log = Timers(), Log()
+    kept = [timers.set(1000.0 + number, log, number) for number in range(50)]
+    for number in range(5000):
+        timers.cancel(timers.set(500.0 + number, log, -1))
+    assert len(timers._heap) <= 2 * (COMPACT_MIN + len(kept))
+    for timer in kept[::2]:
+        timers.cancel(timer)
+        timers.cancel(timer)
+    timers.fire(9999.0)
+    assert [kind for kind, _ in log.fired] == list(range(1, 50, 2))
 
 
 def test_a_target_must_say_what_it_does() -> None:

@@ -6,7 +6,7 @@ import pytest
 from pamqp.commands import Basic, Connection, Exchange
 
 from .conftest import Bench
-from .marks import fact, not_yet
+from .marks import fact
 from .peer import Channel
 
 PERSISTENT = Basic.Properties(delivery_mode=2)

@@ -13,6 +13,8 @@ from typing import NamedTuple
 from amqbroker.auth.passwords import verify
 from amqbroker.config import Config, Permission, Vhost
 from amqbroker.config import User as ConfiguredUser
+from amqbroker.core.memory import ReadRequest
+from amqbroker.errors import DiskError
 from amqbroker.node import Node, PeerInfo
 from amqbroker.store.journal import Batch, Journal
 from amqbroker.store.records import JOURNAL_MAGIC, file_header
@@ -181,10 +183,13 @@ class MemoryDisk:
         for name in batch.unlinks:
             # One of a queue that was deleted before a crash may be gone already.
             self.segments.pop(name, None)
-        assert batch.set_aside == []
+        for name in batch.set_aside:
+            self.segments[name + ".damaged"] = self.segments.pop(name)
 
     def read_at(self, name: str, offset: int, length: int) -> bytes:
         """A piece of a segment."""
+        if name not in self.segments:
+            raise DiskError(f"cannot read {name}: No such file or directory")
         return self.segments[name][offset : offset + length]
 
 
@@ -257,8 +262,7 @@ class NodeBroker(Broker):
         busy = self._write_journal() or busy
         if not self.disk_is_slow:
             for request in node.take_reads():
-                data = self._disk.read_at(request.name, request.offset, request.length)
-                node.messages_read(request, data, "", self.now)
+                self._read(request)
                 busy = True
         for connection_id in node.outputs():
             ending = self._connections.get(connection_id)
@@ -270,6 +274,14 @@ class NodeBroker(Broker):
             busy = True
         self.log_lines.extend(line.text for line in node.take_log_lines())
         return busy or node.has_work()
+
+    def _read(self, request: ReadRequest) -> None:
+        try:
+            data = self._disk.read_at(request.name, request.offset, request.length)
+        except DiskError as error:
+            self.node.messages_read(request, None, str(error), self.now)
+        else:
+            self.node.messages_read(request, data, "", self.now)
 
     def _write_journal(self) -> bool:
         if self._batch is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +30,7 @@ def test_it_is_a_set(pieces: list[tuple[int, int]], bound: int) -> None:
         assert ranges.total == len(model)
         items = ranges.items()
         assert members(items) == sorted(model)
-        assert all(b[0] > a[1] + 1 for a, b in zip(items, items[1:], strict=False))
+        assert all(b[0] > a[1] + 1 for a, b in pairwise(items))
     for index in range(52):
         assert ranges.contains(index) == (index in model)
         assert ranges.covers(index, index + 2) == (model >= {index, index + 1, index + 2})
@@ -46,4 +48,4 @@ def test_merged_ranges_are_disjoint_and_in_order(pieces: list[tuple[int, int]]) 
             disjoint.append((first, last))
     result = merged(list(disjoint))
     assert members(result) == sorted(members(disjoint))
-    assert all(b[0] > a[1] + 1 for a, b in zip(result, result[1:], strict=False))
+    assert all(b[0] > a[1] + 1 for a, b in pairwise(result))

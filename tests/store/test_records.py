@@ -152,8 +152,8 @@ def write(writer: BlockWriter, record: object) -> list[tuple[object, ...]]:
             writer.next_queue(queue_id)
         case ("end",):
             writer.end()
-        case ("segment", *fields):
-            writer.segment(SegmentPart(*fields))
+        case ("segment", int(q), int(n), bytes(seed), int(a), int(b), int(c), int(d), int(e)):
+            writer.segment(SegmentPart(q, n, seed, a, b, c, d, e))
         case _:
             raise AssertionError(record)
     assert isinstance(record, tuple)

@@ -1,0 +1,147 @@
+"""The account of messages in memory, and who goes to disk."""
+
+from __future__ import annotations
+
+from amqbroker.core.memory import (
+    LARGE_TAIL_BYTES_MAX,
+    READ_BYTES,
+    SMALL_READ_BYTES,
+    Memory,
+)
+from amqbroker.core.queue import KEPT_FOR_CONSUMERS, Queue
+from amqbroker.core.turn import Turn
+from amqbroker.message import ENTRY_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES
+from amqbroker.store.backlog import SEGMENT_MESSAGES_MAX, SEGMENT_SIZE_MAX, SegmentOutbox
+from tests.core.house import House, core, make_message, make_queue
+from tests.semantics.peer import Channel
+
+
+def make_memory(bytes_max: int = 1 << 30) -> Memory:
+    return Memory(SegmentOutbox(bytes(8)), bytes_max)
+
+
+def filled(turn: Turn, queue_id: int, count: int, body_bytes: int = 100) -> Queue:
+    queue = make_queue(queue_id=queue_id, turn=turn)
+    for _ in range(count):
+        queue.enqueue(make_message(bytes(body_bytes)))
+    return queue
+
+
+def test_a_message_counts_once_and_each_of_its_places() -> None:
+    memory = make_memory()
+    message = make_message(b"12345")
+    cost = MESSAGE_OVERHEAD_BYTES + 5 + len(message.header)
+    memory.hold(message)
+    assert memory.bytes == cost + ENTRY_OVERHEAD_BYTES
+    memory.hold(message)
+    assert memory.bytes == cost + 2 * ENTRY_OVERHEAD_BYTES
+    memory.release(message)
+    memory.release(message)
+    assert memory.bytes == 0
+
+
+def test_a_short_tail_stays() -> None:
+    turn = Turn(make_memory())
+    queue = filled(turn, 1, 1000)
+    turn.memory.look_at(queue)
+    assert turn.memory.spilling == []
+
+
+def test_a_tail_goes_by_half_when_it_is_too_long() -> None:
+    turn = Turn(make_memory())
+    memory = turn.memory
+    queue = filled(turn, 1, 0)
+    message = make_message(b"")
+    message.cost = 0
+    for _ in range(SEGMENT_MESSAGES_MAX + 1):
+        queue.enqueue(message)
+    memory.look_at(queue)
+    memory.look_at(queue)
+    assert memory.spilling == [queue]
+    while memory.spilling:
+        memory.write_some()
+    assert queue.ready.count == SEGMENT_MESSAGES_MAX + 1
+    assert queue.ready.tail_cost() <= SEGMENT_SIZE_MAX // 2
+
+
+def test_large_bodies_go_sooner_and_wholly() -> None:
+    turn = Turn(make_memory())
+    queue = filled(turn, 1, LARGE_TAIL_BYTES_MAX // 100_000 + 1, 100_000)
+    turn.memory.look_at(queue)
+    while turn.memory.spilling:
+        turn.memory.write_some()
+    assert queue.ready.tail_count() == 0
+    assert turn.memory.bytes == 0
+
+
+def test_under_pressure_the_longest_tails_go_until_there_is_room() -> None:
+    turn = Turn(make_memory(500_000))
+    memory = turn.memory
+    queues = [filled(turn, number, count) for number, count in enumerate([100, 900, 300, 10])]
+    assert memory.is_short()
+    memory.relieve(list(queues))
+    assert memory.spilling == [queues[1]]
+    assert not memory.is_short()
+    while memory.spilling:
+        memory.write_some()
+    assert memory.bytes < 375_000
+
+
+def test_if_nothing_can_go_it_is_not_looked_for_all_the_time() -> None:
+    memory = make_memory(1000)
+    messages = [make_message(bytes(900)) for _ in range(2)]
+    memory.hold(messages[0])
+    assert memory.is_short()
+    memory.relieve([])
+    assert not memory.is_short()
+    memory.hold(messages[1])
+    assert memory.is_short()
+
+
+def test_one_batch_takes_so_much_and_no_more() -> None:
+    turn = Turn(make_memory())
+    queue = filled(turn, 1, 60, 400_000)
+    turn.memory.spill(queue, 0)
+    turn.memory.write_some()
+    assert 4_000_000 < sum(len(c) for w in turn.memory.outbox.writes for c in w.chunks) < 5_000_000
+    assert turn.memory.spilling == [queue]
+
+
+def test_a_deleted_queue_does_not_go_to_disk() -> None:
+    turn = Turn(make_memory())
+    queue = filled(turn, 1, 10)
+    turn.memory.spill(queue, 0)
+    queue.delete()
+    turn.memory.write_some()
+    assert turn.memory.spilling == []
+    assert not turn.memory.outbox.has_work()
+    assert turn.memory.bytes == 0
+
+
+def test_the_head_stays_for_consumers(house: House, ch: Channel) -> None:
+    ch.declare_queue("q")
+    ch.qos(1)
+    ch.consume("q")
+    count = KEPT_FOR_CONSUMERS + 10
+    house.paused = True
+    for _ in range(count + 1):
+        ch.publish(b"", key="q")
+    house.paused = False
+    house.run()
+    memory = core(house.node).memory
+    house.disk_is_slow = True
+    memory.spill(house.queue("q"), 0)
+    house.run()
+    assert house.queue("q").ready.on_disk == 10
+    house.disk_is_slow = False
+    house.run()
+    memory.spill(house.queue("q"), 0)
+    house.run()
+    assert memory.spilling == []
+
+
+def test_without_memory_to_spare_reads_are_small() -> None:
+    memory = make_memory(1)
+    assert memory.read_length() == READ_BYTES
+    memory.hold(make_message())
+    assert (memory.read_length(), memory.read_ahead()) == (SMALL_READ_BYTES, 0)
