@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,10 +142,10 @@ def test_a_backup_that_fails_leaves_nothing(
         if call == "link":
             patch.setattr(os, "link", fail_with(errno.EEXIST))
         else:
-            patch.setattr(backup_module.os, call, fail_with(errno.EIO))
+            patch.setattr(os, call, fail_with(errno.EIO))
         if call in ("stat", "open"):
             # The removal needs these as well.
-            patch.setattr(backup_module.shutil, "rmtree", remove_tree)
+            patch.setattr(shutil, "rmtree", remove_tree)
         with pytest.raises(DiskError, match=r"File exists|Input/output error"):
             folder.back_up(tmp_path / "copy")
     assert sorted(os.listdir(tmp_path)) == before
