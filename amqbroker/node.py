@@ -13,9 +13,10 @@ from __future__ import annotations
 from random import Random
 from typing import final
 
+from amqbroker.auth.certificates import TlsPeer
 from amqbroker.auth.passwords import rabbit_hash
 from amqbroker.auth.permissions import Permissions
-from amqbroker.auth.sasl import MECHANISMS
+from amqbroker.auth.sasl import MECHANISMS, offered_to
 from amqbroker.auth.users import User, UserStore
 from amqbroker.config import Config
 from amqbroker.core import connection_methods, log
@@ -35,15 +36,28 @@ from amqbroker.wire.handshake import Offer, server_properties
 
 @final
 class PeerInfo:
-    """Where a connection comes from and goes to."""
+    """Where a connection comes from and goes to, and what its listener offers it.
 
-    __slots__ = ("host", "local_host", "local_port", "port")
+    No `mechanisms` are the usual ones; `tls` is None on a connection without.
+    """
 
-    def __init__(self, host: str, port: int, local_host: str, local_port: int) -> None:
+    __slots__ = ("host", "local_host", "local_port", "mechanisms", "port", "tls")
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        local_host: str,
+        local_port: int,
+        mechanisms: tuple[str, ...] = (),
+        tls: TlsPeer | None = None,
+    ) -> None:
         self.host = host
         self.port = port
         self.local_host = local_host
         self.local_port = local_port
+        self.mechanisms = mechanisms
+        self.tls = tls
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port} -> {self.local_host}:{self.local_port}"
@@ -102,9 +116,12 @@ class Node:
     def client_connected(self, connection_id: int, peer: PeerInfo, now: float) -> None:
         """A socket was accepted."""
         self._broker.now = now
-        self._broker.clients[connection_id] = Client(
-            self._broker, connection_id, str(peer), peer.host, now
-        )
+        client = Client(self._broker, connection_id, str(peer), peer.host, now, peer.tls)
+        if peer.mechanisms:
+            client.offer(
+                offered_to(peer.mechanisms, peer.tls is not None and peer.tls.has_certificate)
+            )
+        self._broker.clients[connection_id] = client
 
     def client_received(self, connection_id: int, data: bytes, now: float) -> None:
         """A socket was read."""

@@ -23,6 +23,7 @@ from anyio.abc import TaskStatus
 from anyio.from_thread import start_blocking_portal
 
 from amqbroker.config import Config, load
+from amqbroker.server.listeners import Listeners
 from amqbroker.server.startup import serve
 
 STOP_TIMEOUT_S: Final = 20.0
@@ -30,11 +31,16 @@ STOP_TIMEOUT_S: Final = 20.0
 
 @final
 class Broker:
-    """A running broker: where clients find it, and the configuration that it runs with."""
+    """A running broker: where clients find it, and the configuration that it runs with.
 
-    def __init__(self, host: str, port: int, config: Config) -> None:
+    `host` and `port` are the first listener's, or the first TLS listener's if there is no other;
+    `tls_port` is 0 without TLS listeners.
+    """
+
+    def __init__(self, host: str, port: int, tls_port: int, config: Config) -> None:
         self.host = host
         self.port = port
+        self.tls_port = tls_port
         self.config = config
 
     @property
@@ -67,18 +73,20 @@ def broker(**settings: object) -> Iterator[Broker]:
         config = load(options=defaults | settings)
         portal = stack.enter_context(start_blocking_portal("asyncio"))
         stop = portal.call(anyio.Event)
-        running, (host, port) = portal.start_task(_serve, config, stop)
+        running, (host, port, tls_port) = portal.start_task(_serve, config, stop)
         try:
-            yield Broker(host, port, config)
+            yield Broker(host, port, tls_port, config)
         finally:
             portal.call(stop.set)
             running.result(STOP_TIMEOUT_S)
 
 
 async def _serve(
-    config: Config, stop: anyio.Event, *, task_status: TaskStatus[tuple[str, int]]
+    config: Config, stop: anyio.Event, *, task_status: TaskStatus[tuple[str, int, int]]
 ) -> None:
-    def on_ready(addresses: list[tuple[str, int]]) -> None:
-        task_status.started(addresses[0])
+    def on_ready(listeners: Listeners) -> None:
+        host, port = [*listeners.addresses, *listeners.tls_addresses][0]
+        tls_port = listeners.tls_addresses[0][1] if listeners.tls_addresses else 0
+        task_status.started((host, port, tls_port))
 
     await serve(config, on_ready=on_ready, stop=stop)

@@ -1,12 +1,14 @@
-"""SASL responses to a user's name and password: PLAIN and AMQPLAIN.
+"""SASL: responses to a user's name and password (PLAIN, AMQPLAIN), and EXTERNAL.
 
     PLAIN      NUL user NUL password
     AMQPLAIN   the entries of a field table, without its size, with LOGIN and PASSWORD
+    EXTERNAL   empty: the name is in the client's TLS certificate
 
-Both mechanisms need one response and no challenge. The name is text, the password octets: it is
+All mechanisms need one response and no challenge. The name is text, the password octets: it is
 only ever hashed. A response that cannot be read is 502, which RabbitMQ does not send at this point.
 
-Source: RFC 4616; RabbitMQ's `rabbit_auth_mechanism_plain` and `rabbit_auth_mechanism_amqplain`.
+Source: RFC 4616; RabbitMQ's `rabbit_auth_mechanism_plain`, `rabbit_auth_mechanism_amqplain`,
+`rabbit_auth_mechanism_ssl`.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from amqbroker.errors import syntax_error
 
 PLAIN: Final = "PLAIN"
 AMQPLAIN: Final = "AMQPLAIN"
+EXTERNAL: Final = "EXTERNAL"
 
-# In the order in which they are offered.
+# What is offered unless a listener says otherwise, in this order.
 MECHANISMS: Final = (PLAIN, AMQPLAIN)
 
 
@@ -37,7 +40,7 @@ class Credentials:
 def read_response(
     mechanism: str, response: bytes, decode_table: Callable[[bytes], Mapping[str, object]]
 ) -> Credentials:
-    """The credentials in the response to one of MECHANISMS.
+    """The credentials in the response to one of the mechanisms with a password.
 
     `decode_table` reads a field table with its size; what it raises goes through.
     """
@@ -45,6 +48,14 @@ def read_response(
         return read_amqplain(decode_table(len(response).to_bytes(4, "big") + response))
     assert mechanism == PLAIN, f"{mechanism} was not offered"
     return read_plain(response)
+
+
+def offered_to(mechanisms: tuple[str, ...], has_certificate: bool) -> list[str]:
+    """What of a listener's mechanisms is offered to a client.
+
+    EXTERNAL only to those who can use it: py-amqp takes it whenever it is there.
+    """
+    return [each for each in mechanisms if each != EXTERNAL or has_certificate]
 
 
 def read_plain(response: bytes) -> Credentials:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from amqbroker.config import Config
+    from amqbroker.config import Config, Problem
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -58,9 +58,32 @@ def load_config(file: str | None, options: dict[str, object]) -> Config:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             fail(EXIT_USAGE, f"{file}: cannot be read: {reason}")
     try:
-        return load(text, file or "", os.environ, options)
+        config = load(text, file or "", os.environ, options)
     except ConfigError as error:
         fail(EXIT_USAGE, *map(str, error.problems))
+    problems = _tls_problems(config, text, file or "", options)
+    if problems:
+        fail(EXIT_USAGE, *map(str, problems))
+    return config
+
+
+def _tls_problems(
+    config: Config, text: str, source: str, options: dict[str, object]
+) -> list[Problem]:
+    """What is wrong with the files that the configuration names."""
+    if not config.tls_listeners:
+        return []
+    from amqbroker.config import Problem, where_of
+    from amqbroker.server.tls import TlsError, make_context
+
+    try:
+        make_context(config.tls)
+    except TlsError as error:
+        return [
+            Problem(where_of(("tls", key), text, source, os.environ, options), f"tls.{key}: {what}")
+            for key, what in error.problems
+        ]
+    return []
 
 
 def find_data_dir(config_file: str | None, data_dir: str | None) -> Path:

@@ -51,14 +51,17 @@ def _show_version(context: click.Context, _option: click.Parameter, asked: bool)
 
 
 def _check_bind(
-    _context: click.Context, _option: click.Parameter, addresses: tuple[str, ...]
+    _context: click.Context, option: click.Parameter, addresses: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Refuse what is no address, in the words of the command line."""
     from amqbroker.config import parse_listener
 
+    port = 5671 if option.name == "bind_tls" else 5672
     for address in addresses:
         if parse_listener(address) is None:
-            raise click.BadParameter(f"{address!r} is no address: 0.0.0.0:5672 and [::]:5672 are")
+            raise click.BadParameter(
+                f"{address!r} is no address: 0.0.0.0:{port} and [::]:{port} are"
+            )
     return addresses
 
 
@@ -92,6 +95,14 @@ def main() -> None:
     callback=_check_bind,
     help="Listen here; may be given more than once.",
 )
+@click.option(
+    "--bind-tls",
+    metavar="HOST:PORT",
+    multiple=True,
+    callback=_check_bind,
+    help="Listen here for TLS; may be given more than once. AMQBROKER_TLS_CERTIFICATE and "
+    "AMQBROKER_TLS_KEY, or the configuration file, name the certificate.",
+)
 @click.option("--data-dir", metavar="DIR", help="Keep messages and definitions in this folder.")
 @click.option(
     "--log-format",
@@ -106,6 +117,7 @@ def main() -> None:
 def serve(
     config_file: str | None,
     bind: tuple[str, ...],
+    bind_tls: tuple[str, ...],
     data_dir: str | None,
     log_format: str | None,
     log_level: str | None,
@@ -114,6 +126,7 @@ def serve(
     log = {"format": log_format, "level": log_level}
     options: dict[str, object] = {
         "listeners": list(bind) or None,
+        "tls_listeners": list(bind_tls) or None,
         "data_dir": data_dir,
         "log": {key: value for key, value in log.items() if value} or None,
     }

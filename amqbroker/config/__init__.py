@@ -4,7 +4,7 @@
 options into one. Nothing here touches files or the process's environment: the caller hands both in.
 """
 
-from amqbroker.config.load import environment_variables, load, parse_listener
+from amqbroker.config.load import environment_variables, load, parse_listener, where_of
 from amqbroker.config.model import (
     Config,
     Limits,
@@ -14,6 +14,8 @@ from amqbroker.config.model import (
     Permission,
     ServerProperties,
     Store,
+    Tls,
+    TlsListener,
     User,
     Vhost,
 )
@@ -30,9 +32,12 @@ __all__ = [
     "Problem",
     "ServerProperties",
     "Store",
+    "Tls",
+    "TlsListener",
     "User",
     "Vhost",
     "environment_variables",
     "load",
     "parse_listener",
+    "where_of",
 ]

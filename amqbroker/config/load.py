@@ -16,7 +16,17 @@ from typing import Final
 
 from msgspec import inspect
 
-from amqbroker.config.model import SIZE, Config, Listener, Permission, User
+from amqbroker.config.model import (
+    DEFAULT_PORT,
+    EXTERNAL,
+    SIZE,
+    Config,
+    Listener,
+    ListenerTable,
+    Permission,
+    TlsListener,
+    User,
+)
 from amqbroker.config.tree import (
     ENVIRONMENT_PREFIX,
     ConfigError,
@@ -47,6 +57,7 @@ _HOST: Final = re.compile(r"\[(?P<ipv6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[^\s:\[\]/]
 _ENVIRONMENT_LIKENESS: Final = 0.8
 # RabbitMQ's password hash: base64 of four bytes of salt and a SHA-256; and ours.
 _RABBITMQ_HASH_BYTES: Final = 4 + 32
+_NOT_BOTH: Final = "either password or password_hash is needed, not both"
 _SCRYPT_HASH: Final = re.compile(r"scrypt\$([1-9]|1[0-9]|20)\$[A-Za-z0-9+/]+=*\$[A-Za-z0-9+/]+=*")
 
 
@@ -62,13 +73,7 @@ def load(
     "debug"}}`. Raises ConfigError, which carries every problem found.
     """
     problems: list[Problem] = []
-    tree: Tree = from_yaml(text, source, problems) or Table(source)
-    for name, value in (environ or {}).items():
-        over = _from_environment(name, value, problems)
-        if over is not None:
-            tree = merged(tree, over)
-    if options:
-        tree = merged(tree, from_options(options, "option"))
+    tree = _tree(text, source, environ or {}, options or {}, problems)
     checker = _Checker(problems)
     config = checker.value(inspect.type_info(Config), tree, "")
     if isinstance(config, Config):
@@ -78,7 +83,34 @@ def load(
     return config
 
 
-def parse_listener(text: str) -> Listener | None:
+def where_of(
+    path: tuple[str, ...],
+    text: str,
+    source: str,
+    environ: Mapping[str, str],
+    options: Mapping[str, object],
+) -> str:
+    """Where the setting of this path was written, for problems that show only when it is used: the
+    file's line, the variable or the option."""
+    return _where(_tree(text, source, environ, options, []), *path)
+
+
+def _tree(
+    text: str,
+    source: str,
+    environ: Mapping[str, str],
+    options: Mapping[str, object],
+    problems: list[Problem],
+) -> Tree:
+    tree: Tree = from_yaml(text, source, problems) or Table(source)
+    for name, value in environ.items():
+        over = _from_environment(name, value, problems)
+        if over is not None:
+            tree = merged(tree, over)
+    return merged(tree, from_options(options, "option")) if options else tree
+
+
+def parse_listener(text: str, default_port: int = DEFAULT_PORT) -> Listener | None:
     """The address that `host:port`, `[ipv6]:port` or a host alone names, if it names one."""
     match = _HOST.match(text)
     if match is None:
@@ -86,7 +118,7 @@ def parse_listener(text: str) -> Listener | None:
     host = match["ipv6"] or match["name"]
     rest = text[match.end() :]
     if not rest:
-        return Listener(host)
+        return Listener(host, default_port)
     port = rest[1:]
     if rest[0] != ":" or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
         return None
@@ -145,7 +177,7 @@ def _environment_value(
 
 
 def _has_keys(kind: inspect.Type) -> bool:
-    return isinstance(kind, inspect.StructType) and kind.cls is not Listener
+    return isinstance(kind, inspect.StructType) and not issubclass(kind.cls, Listener)
 
 
 class _Checker:
@@ -164,8 +196,8 @@ class _Checker:
             is_size = kind.extra == SIZE
             kind = kind.type
         if isinstance(kind, inspect.StructType):
-            if kind.cls is Listener:
-                return self._listener(tree, path)
+            if issubclass(kind.cls, Listener):
+                return self._listener(kind.cls, tree, path)
             return self._struct(kind, tree, path)
         if isinstance(kind, inspect.VarTupleType):
             return self._tuple(kind, tree, path)
@@ -237,8 +269,9 @@ class _Checker:
     def _choice(self, kind: inspect.LiteralType, tree: Tree, path: str) -> object:
         words = [str(word) for word in kind.values]
         text = tree.text if isinstance(tree, Leaf) else None
-        if text is not None and text.lower() in words:
-            return text.lower()
+        for word in words:
+            if text is not None and text.lower() == word.lower():
+                return word
         hint = _did_you_mean(text or "", words)
         self._wrong(tree, path, f"one of {', '.join(words)} is needed", hint)
         return None
@@ -252,20 +285,27 @@ class _Checker:
         self._wrong(tree, path, "a text is needed")
         return None
 
-    def _listener(self, tree: Tree, path: str) -> object:
+    def _listener(self, kind: type[Listener], tree: Tree, path: str) -> object:
+        made = ListenerTable("")
+        if isinstance(tree, Table):
+            shape = inspect.type_info(ListenerTable)
+            assert isinstance(shape, inspect.StructType), shape
+            table = self._struct(shape, tree, path)
+            if not isinstance(table, ListenerTable):
+                return None
+            made, tree, path = table, tree.items["address"], f"{path}.address"
         text = tree.text if isinstance(tree, Leaf) else None
-        listener = parse_listener(text) if text is not None else None
+        port = TlsListener("").port if kind is TlsListener else DEFAULT_PORT
+        listener = parse_listener(text, port) if text is not None else None
         if listener is None:
-            self._wrong(
-                tree,
-                path,
-                "host:port (such as 127.0.0.1:5672, 0.0.0.0:5672 or [::1]:5672) is needed",
-            )
-        return listener
+            examples = f"127.0.0.1:{port}, 0.0.0.0:{port} or [::1]:{port}"
+            self._wrong(tree, path, f"host:port (such as {examples}) is needed")
+            return None
+        return kind(listener.host, listener.port, made.mechanisms)
 
     def _check_user(self, user: User, table: Table, path: str) -> None:
-        if (user.password is None) == (user.password_hash is None):
-            self._add(table.where, path, "either password or password_hash is needed, not both")
+        if user.password is not None and user.password_hash is not None:
+            self._add(table.where, path, _NOT_BOTH)
         elif user.password_hash is not None and not _is_password_hash(user.password_hash):
             self._add(
                 table.key_where["password_hash"],
@@ -287,8 +327,12 @@ class _Checker:
         vhosts = [vhost.name for vhost in config.vhosts]
         self._check_unique("vhosts", vhosts, tree)
         self._check_unique("users", [user.name for user in config.users], tree)
-        self._check_unique("listeners", [str(item) for item in config.listeners if item.port], tree)
+        self._check_listeners(config, tree)
+        if config.tls_listeners:
+            self._check_tls(config, tree)
         for i, user in enumerate(config.users):
+            if user.password is None and user.password_hash is None and not _by_certificate(config):
+                self._add(_where(tree, "users", i), f"users[{i}]", _NOT_BOTH)
             for vhost in user.permissions:
                 if vhost not in vhosts:
                     self._add(
@@ -296,6 +340,59 @@ class _Checker:
                         f"users[{i}].permissions",
                         f"there is no virtual host {vhost!r}{_did_you_mean(vhost, vhosts)}",
                     )
+
+    def _check_listeners(self, config: Config, tree: Tree) -> None:
+        plain = [str(item) for item in config.listeners if item.port]
+        self._check_unique("listeners", plain, tree)
+        for i, item in enumerate(config.tls_listeners):
+            others = [*config.listeners, *config.tls_listeners[:i]]
+            if item.port and str(item) in map(str, others):
+                where = _where(tree, "tls_listeners", i)
+                self._add(where, f"tls_listeners[{i}]", f"{str(item)!r} is there twice")
+        for i, plain_item in enumerate(config.listeners):
+            if EXTERNAL in plain_item.mechanisms:
+                self._add(
+                    _where(tree, "listeners", i, "mechanisms"),
+                    f"listeners[{i}].mechanisms",
+                    "EXTERNAL goes by a client's certificate: it is only for tls_listeners",
+                )
+
+    def _check_tls(self, config: Config, tree: Tree) -> None:
+        tls = config.tls
+        if not tls.certificate:
+            self._add(
+                _where(tree, "tls", "certificate"),
+                "tls.certificate",
+                "tls_listeners need the name of a PEM file with the broker's certificate",
+            )
+        if tls.client_certificates != "none" and not tls.ca_certificates:
+            self._add(
+                _where(tree, "tls", "client_certificates"),
+                "tls.ca_certificates",
+                "the name of a PEM file is needed, with the authorities of client certificates",
+            )
+        for i, item in enumerate(config.tls_listeners):
+            mechanisms = item.mechanisms or tls.mechanisms
+            path, where = "tls.mechanisms", _where(tree, "tls", "mechanisms")
+            if item.mechanisms:
+                path = f"tls_listeners[{i}].mechanisms"
+                where = _where(tree, "tls_listeners", i, "mechanisms")
+            if not mechanisms:
+                self._add(where, path, "without a mechanism nobody can log in")
+            elif EXTERNAL in mechanisms and tls.client_certificates == "none":
+                self._add(
+                    where,
+                    path,
+                    "EXTERNAL goes by a client's certificate: "
+                    "tls.client_certificates: optional (or required) is needed",
+                )
+            elif set(mechanisms) == {EXTERNAL} and tls.client_certificates != "required":
+                self._add(
+                    where,
+                    path,
+                    "EXTERNAL alone shuts out clients without a certificate: "
+                    "tls.client_certificates: required is needed",
+                )
 
     def _check_unique(self, key: str, names: list[str], tree: Tree) -> None:
         for i, name in enumerate(names):
@@ -311,6 +408,13 @@ class _Checker:
 
     def _add(self, where: str, path: str, text: str) -> None:
         self._problems.append(Problem(where, f"{path}: {text}" if path else text))
+
+
+def _by_certificate(config: Config) -> bool:
+    """Whether anybody can log in without a password."""
+    return any(
+        EXTERNAL in (item.mechanisms or config.tls.mechanisms) for item in config.tls_listeners
+    )
 
 
 def _integer_of(leaf: Leaf, is_size: bool) -> int | None:

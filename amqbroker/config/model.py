@@ -16,6 +16,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct, field
 
 DEFAULT_PORT: Final = 5672
+DEFAULT_TLS_PORT: Final = 5671
 
 # Sizes may be written as "64MiB" as well as in bytes; `load` looks for this mark.
 SIZE: Final = {"size": True}
@@ -29,16 +30,53 @@ MESSAGE_SIZE_BYTES_CAP: Final = 536_870_912
 
 Count = Annotated[int, Meta(ge=0, le=2_147_483_647)]
 UInt16 = Annotated[int, Meta(ge=0, le=65_535)]
+Mechanism = Literal["PLAIN", "AMQPLAIN", "EXTERNAL"]
+EXTERNAL: Final = "EXTERNAL"
 
 
 class Listener(Struct, frozen=True):
-    """An address to listen on, written `host:port` or `[ipv6]:port`. Port 0 takes any free port."""
+    """An address to listen on, written `host:port` or `[ipv6]:port`. Port 0 takes any free port.
+
+    Or a table of `address` and `mechanisms`; none are those of all listeners of the kind.
+    """
 
     host: str
     port: int = DEFAULT_PORT
+    mechanisms: tuple[Mechanism, ...] = ()
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class TlsListener(Listener, frozen=True):
+    """An address for TLS."""
+
+    port: int = DEFAULT_TLS_PORT
+
+
+class ListenerTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """A listener as it is written when it has more than an address."""
+
+    address: str
+    mechanisms: tuple[Mechanism, ...] = ()
+
+
+class Tls(Struct, frozen=True, forbid_unknown_fields=True):
+    """What all TLS listeners have in common; PEM files by name.
+
+    Without a `key` it is in the certificate's file. `certificate_name` says which of a client
+    certificate's names is the user that logs in with EXTERNAL. Empty `ciphers` are Python's choice.
+    """
+
+    certificate: str = ""
+    key: str = ""
+    key_password: str = ""
+    ca_certificates: str = ""
+    client_certificates: Literal["none", "optional", "required"] = "none"
+    certificate_name: Literal["common_name", "dns", "email", "uri"] = "common_name"
+    mechanisms: tuple[Mechanism, ...] = ("PLAIN", "AMQPLAIN")
+    version_min: Literal["1.2", "1.3"] = "1.2"
+    ciphers: str = ""
 
 
 class Permission(Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,7 +91,8 @@ class Permission(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class User(Struct, frozen=True, forbid_unknown_fields=True):
-    """One user, with either a password or RabbitMQ's salted hash of one.
+    """One user, with either a password or RabbitMQ's salted hash of one; with neither, only a
+    certificate lets the user in (EXTERNAL).
 
     `permissions` goes from virtual host to what is allowed there; no entry means no access.
     """
@@ -139,6 +178,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration. An empty `data_dir` leaves the choice to the command line."""
 
     listeners: tuple[Listener, ...] = (Listener("127.0.0.1"),)
+    tls_listeners: tuple[TlsListener, ...] = ()
+    tls: Tls = field(default_factory=Tls)
     data_dir: str = ""
     vhosts: tuple[Vhost, ...] = (Vhost("/"),)
     users: tuple[User, ...] = field(default_factory=_default_users)

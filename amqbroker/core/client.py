@@ -19,6 +19,7 @@ from typing import Final, final
 from mypy_extensions import i64
 from pamqp.base import Frame
 
+from amqbroker.auth.certificates import TlsPeer
 from amqbroker.auth.sasl import Credentials
 from amqbroker.auth.users import User
 from amqbroker.core import connection_methods, log
@@ -76,7 +77,13 @@ class Client(TimerTarget):
     """One connection."""
 
     def __init__(
-        self, broker: Broker, connection_id: int, name: str, host: str, now: float
+        self,
+        broker: Broker,
+        connection_id: int,
+        name: str,
+        host: str,
+        now: float,
+        tls: TlsPeer | None = None,
     ) -> None:
         limits = broker.config.limits
         self.broker = broker
@@ -84,6 +91,7 @@ class Client(TimerTarget):
         # `address:port -> address:port`, as RabbitMQ names connections.
         self.name = name
         self.host = host
+        self.tls = tls
         self.handshake = Handshake(broker.offer)
         self.introduction: Introduction | None = None
         # Until tune-ok, the smallest frame that a client may insist on is also the largest.
@@ -120,8 +128,14 @@ class Client(TimerTarget):
         self.end = ""
         self.refused = False
         self._timer: Timer | None = broker.timers.set(
-            now + limits.handshake_timeout_s, self, HANDSHAKE_TIMER
+            now + limits.handshake_timeout_s - (0.0 if tls is None else tls.handshake_s),
+            self,
+            HANDSHAKE_TIMER,
         )
+
+    def offer(self, mechanisms: list[str]) -> None:
+        """Before the first byte: offer these SASL mechanisms and not the usual ones."""
+        self.handshake = Handshake(self.broker.offer.with_mechanisms(mechanisms))
 
     # Output.
 

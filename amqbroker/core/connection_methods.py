@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pamqp.base import Frame
 
-from amqbroker.auth.sasl import Credentials, read_response
+from amqbroker.auth.sasl import EXTERNAL, Credentials, read_response
 from amqbroker.core import log
 from amqbroker.core.broker import PasswordCheck
 from amqbroker.core.vhost import VirtualHost
@@ -58,20 +58,40 @@ def handle(client: Client, frame: Frame) -> None:
 def _start_ok(client: Client, frame: Frame) -> None:
     client.introduction = client.handshake.start_ok_received(frame)
     mechanism = client.introduction.mechanism
+    if mechanism == EXTERNAL:
+        _log_in_by_certificate(client)
+        return
     credentials = read_response(mechanism, client.introduction.response, decode_table)
     users = client.broker.users
     if not users.may_come_from(credentials.user, client.host):
-        _login_refused(
-            client,
-            credentials,
-            f"user '{credentials.user}' can only connect from this host (loopback)",
-        )
+        _login_refused(client, credentials, _loopback_only(credentials.user))
     elif users.recall(credentials.user, credentials.password):
         _login_accepted(client, credentials)
     else:
         stored = users.password_hash(credentials.user)
         client.credentials = credentials
         client.broker.password_checks.append(PasswordCheck(client.id, stored, credentials.password))
+
+
+def _log_in_by_certificate(client: Client) -> None:
+    """EXTERNAL was offered because the client has a verified certificate; its response says no
+    more."""
+    assert client.tls is not None
+    assert client.tls.has_certificate
+    credentials = Credentials(client.tls.user, b"")
+    users = client.broker.users
+    if not credentials.user:
+        _login_refused(client, credentials, "the client's certificate has no name of a user")
+    elif not users.may_come_from(credentials.user, client.host):
+        _login_refused(client, credentials, _loopback_only(credentials.user))
+    elif users.get(credentials.user) is None:
+        _login_refused(client, credentials, f"user '{credentials.user}' does not exist")
+    else:
+        _login_accepted(client, credentials)
+
+
+def _loopback_only(user: str) -> str:
+    return f"user '{user}' can only connect from this host (loopback)"
 
 
 def password_checked(client: Client, stored: str | None, right: bool) -> None:
@@ -124,14 +144,17 @@ def _open(client: Client, frame: Frame) -> None:
     client.send(0, m.ConnectionOpenOk())
     introduction = client.introduction
     assert introduction is not None
+    fields = {} if client.tls is None else {"tls": client.tls.version, "cipher": client.tls.cipher}
     client.broker.log(
         log.INFO,
         f"connection {client.name} opened: user '{client.user.name}', vhost '{vhost.name}', "
         f"client {introduction.product or 'unknown'} {introduction.version}".rstrip()
-        + (f", name '{introduction.connection_name}'" if introduction.connection_name else ""),
+        + (f", name '{introduction.connection_name}'" if introduction.connection_name else "")
+        + (f", {client.tls.version} with {client.tls.cipher}" if client.tls else ""),
         connection=client.name,
         user=client.user.name,
         vhost=vhost.name,
+        **fields,
     )
 
 

@@ -59,7 +59,8 @@ def declare(channel: Channel, frame: Frame) -> None:
     check_equivalent_flag("durable", resource, method.durable, existing.durable)
     check_equivalent_flag("auto_delete", resource, method.auto_delete, existing.auto_delete)
     check_equivalent_flag("internal", resource, method.internal, existing.internal)
-    check_equivalent_arguments(resource, arguments, existing.arguments, (ALTERNATE,))
+    compared = (ALTERNATE, *existing.own_arguments)
+    check_equivalent_arguments(resource, arguments, existing.arguments, compared)
     _answer(channel, method.nowait, m.ExchangeDeclareOk(), 0)
 
 

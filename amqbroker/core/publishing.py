@@ -138,7 +138,8 @@ def _route_by_headers(channel: Channel, message: Message, route: Route) -> list[
     keys = [route.routing_key, *copies(headers, "CC"), *copies(headers, "BCC")]
     if "BCC" in headers:
         message.header = properties.with_edited_headers(message.header, {}, ["BCC"])
-    return list(channel.vhost.walk(route.exchange, keys, headers).queues.values())
+    walk = channel.vhost.walk(route.exchange, keys, headers, message.header)
+    return list(walk.queues.values())
 
 
 def copies(headers: Table, name: str) -> list[str]:

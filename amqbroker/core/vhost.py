@@ -2,8 +2,8 @@
 
 Routes are cached by address, the exchange and routing key as they stand in basic.publish. A cached
 route is forgotten when anything changes that it could depend on. Routed anew each time is a message
-that carries CC or BCC, that passes a headers exchange, or whose alternate exchange is the default
-one: that depends on queues that nothing is bound to.
+that carries CC or BCC, that passes an exchange which looks at headers or a property, or whose
+alternate exchange is the default one: that depends on queues that nothing is bound to.
 
 Routing walks exchange-to-exchange bindings and visits each exchange once; each queue gets at most
 one copy. An exchange that finds no destination at all passes the message to its alternate exchange,
@@ -25,6 +25,7 @@ from amqbroker.errors import not_found
 from amqbroker.exchanges.base import EXCHANGE, QUEUE, Binding, Destination, Exchange, Table
 from amqbroker.exchanges.registry import DEFAULT_EXCHANGE, predeclared_exchanges
 from amqbroker.store.journal import Journal
+from amqbroker.wire.properties import property_as_text
 
 # Routes by address that are kept; unlimited routing keys must not become unlimited memory.
 ROUTES_MAX: Final = 20_000
@@ -279,8 +280,17 @@ class VirtualHost:
         walk = self.walk(exchange, [routing_key], None)
         return Route(address, exchange, routing_key, list(walk.queues.values()), walk.by_headers)
 
-    def walk(self, exchange: Exchange, routing_keys: list[str], headers: Table | None) -> Walk:
-        """Every queue that a message to this exchange with these keys and headers reaches."""
+    def walk(
+        self,
+        exchange: Exchange,
+        routing_keys: list[str],
+        headers: Table | None,
+        header: bytes | None = None,
+    ) -> Walk:
+        """Every queue that a message to this exchange with these keys and headers reaches.
+
+        `header` is its content header, for exchanges that look at a property.
+        """
         found = Walk()
         if exchange.name == DEFAULT_EXCHANGE:
             for name in routing_keys:
@@ -292,9 +302,10 @@ class VirtualHost:
         work = [exchange]
         while work:
             current = work.pop()
-            destinations: list[Destination] = []
-            for key in routing_keys:
-                destinations.extend(current.route(key, headers))
+            text: str | None = None
+            if current.needs_property and header is not None:
+                text = property_as_text(header, current.needs_property)
+            destinations = current.route_all(routing_keys, headers, text)
             found.by_headers = found.by_headers or current.needs_headers
             if not destinations:
                 alternate = current.arguments.get("alternate-exchange")

@@ -165,8 +165,13 @@ def in_order(found: dict[int, Binding]) -> list[Destination]:
 class Exchange:
     """One exchange: its definition, its bindings, its routing."""
 
-    # Whether `route` looks at the message's headers (then a route cannot be cached by address).
+    # Whether routing looks at the message's headers or at a property of it (then a route cannot be
+    # cached by address).
     needs_headers: bool = False
+    # The name of the property that `route_all` wants to be given, "" for none.
+    needs_property: str = ""
+    # The exchange's arguments that its type gives a meaning: a redeclaration must agree on them.
+    own_arguments: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -236,6 +241,19 @@ class Exchange:
         Each is there once, in binding order. The list is the caller's own.
         """
         raise NotImplementedError
+
+    def route_all(
+        self, routing_keys: list[str], headers: Table | None, property_text: str | None
+    ) -> list[Destination]:
+        """Every destination of a message that has several routing keys: its own, then those in CC
+        and BCC; `property_text` is the value of the property that `needs_property` names.
+
+        A destination may be there several times. The list is the caller's own.
+        """
+        found: list[Destination] = []
+        for routing_key in routing_keys:
+            found.extend(self.route(routing_key, headers))
+        return found
 
     def bindings(self) -> list[Binding]:
         """All bindings, in the order in which they were made."""

@@ -6,17 +6,21 @@ from typing import Final
 
 from amqbroker.errors import precondition_failed
 from amqbroker.exchanges.base import Exchange, Table
+from amqbroker.exchanges.consistent_hash import ConsistentHashExchange
 from amqbroker.exchanges.direct import DirectExchange
 from amqbroker.exchanges.fanout import FanoutExchange
 from amqbroker.exchanges.headers import HeadersExchange
+from amqbroker.exchanges.modulus_hash import ModulusHashExchange
 from amqbroker.exchanges.topic import TopicExchange
 
 DIRECT: Final = "direct"
 FANOUT: Final = "fanout"
 HEADERS: Final = "headers"
 TOPIC: Final = "topic"
+CONSISTENT_HASH: Final = "x-consistent-hash"
+MODULUS_HASH: Final = "x-modulus-hash"
 
-EXCHANGE_TYPES: Final = (DIRECT, FANOUT, HEADERS, TOPIC)
+EXCHANGE_TYPES: Final = (DIRECT, FANOUT, HEADERS, TOPIC, CONSISTENT_HASH, MODULUS_HASH)
 
 DEFAULT_EXCHANGE: Final = ""
 TRACE_EXCHANGE: Final = "amq.rabbitmq.trace"
@@ -42,7 +46,10 @@ def check_type(type_name: str) -> None:
 def make_exchange(
     name: str, type_name: str, durable: bool, auto_delete: bool, internal: bool, arguments: Table
 ) -> Exchange:
-    """A new exchange without bindings. Raises ChannelException 406 for a type that there is not."""
+    """A new exchange without bindings.
+
+    Raises ChannelException 406 for a type that there is not, or arguments that it does not accept.
+    """
     check_type(type_name)
     if type_name == DIRECT:
         return DirectExchange(name, type_name, durable, auto_delete, internal, arguments)
@@ -50,6 +57,10 @@ def make_exchange(
         return FanoutExchange(name, type_name, durable, auto_delete, internal, arguments)
     if type_name == HEADERS:
         return HeadersExchange(name, type_name, durable, auto_delete, internal, arguments)
+    if type_name == CONSISTENT_HASH:
+        return ConsistentHashExchange(name, type_name, durable, auto_delete, internal, arguments)
+    if type_name == MODULUS_HASH:
+        return ModulusHashExchange(name, type_name, durable, auto_delete, internal, arguments)
     return TopicExchange(name, type_name, durable, auto_delete, internal, arguments)
 
 

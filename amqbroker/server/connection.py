@@ -12,14 +12,16 @@ Writing: the node's output is taken only when the socket has accepted the output
 it is the node that holds it, and its consumers wait.
 
 A peer that sends no more may still read: clients end their side right behind connection.close and
-wait for close-ok.
+wait for close-ok. TLS in asyncio cannot close one side alone: what there is to say is said at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast, final
 
+from amqbroker.auth.certificates import TlsPeer
 from amqbroker.node import PeerInfo
 
 if TYPE_CHECKING:
@@ -41,16 +43,27 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_may_write",
+        "_mechanisms",
         "_position",
         "_runner",
+        "_tls",
         "_transport",
         "_unread",
         "id",
         "yield_until",
     )
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        mechanisms: tuple[str, ...] = (),
+        tls: Callable[[asyncio.BaseTransport], TlsPeer] | None = None,
+    ) -> None:
+        """`mechanisms` are the listener's own, if it has any; `tls` knows what TLS says of the
+        peer."""
         self._runner = runner
+        self._mechanisms = mechanisms
+        self._tls = tls
         self._transport: asyncio.Transport | None = None
         self.id = 0
         self._may_write = True
@@ -67,7 +80,9 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         host, port = address_of(transport.get_extra_info("peername"))
         local_host, local_port = address_of(transport.get_extra_info("sockname"))
-        self.id = self._runner.connected(self, PeerInfo(host, port, local_host, local_port))
+        tls = None if self._tls is None else self._tls(transport)
+        peer = PeerInfo(host, port, local_host, local_port, self._mechanisms, tls)
+        self.id = self._runner.connected(self, peer)
 
     def data_received(self, data: bytes) -> None:
         """The socket was read."""
@@ -82,7 +97,11 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The peer sends no more; True keeps the socket open for what it is still owed."""
-        return self._runner.ended(self.id)
+        owed = self._runner.ended(self.id)
+        if self._tls is not None:
+            self.flush()
+            return False
+        return owed
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed."""
@@ -137,7 +156,9 @@ class Connection(asyncio.Protocol):
         elif pieces:
             transport.writelines(pieces)
         if self._runner.node.must_close(self.id):
-            transport.close()
+            # A TLS transport of asyncio cannot be aborted once it was closed twice.
+            if not transport.is_closing():
+                transport.close()
             self._runner.loop.call_later(CLOSE_TIMEOUT_S, self.abort)
 
     def abort(self) -> None:

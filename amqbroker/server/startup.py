@@ -20,6 +20,7 @@ from random import Random
 from typing import Final
 
 import anyio
+import anyio.lowlevel
 
 from amqbroker import __version__
 from amqbroker.config import Config
@@ -27,7 +28,7 @@ from amqbroker.errors import DiskError
 from amqbroker.node import Node
 from amqbroker.server.admin import Admin
 from amqbroker.server.control import ControlServer
-from amqbroker.server.listeners import Address, Listeners, StartError
+from amqbroker.server.listeners import Listeners, StartError
 from amqbroker.server.runner import Runner
 from amqbroker.store.files import DataFolder, open_data_folder
 
@@ -76,24 +77,42 @@ async def _serve_until_signal(config: Config) -> None:
     keep_freed_memory()
     raise_file_limit()
     stop = anyio.Event()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_wait_for_signal, stop)
+    serving: list[Listeners] = []
+
+    def ready(listeners: Listeners) -> None:
+        serving.append(listeners)
         # What was recovered lives long: no collection need look through it.
-        await serve(config, on_ready=lambda addresses: gc.freeze(), stop=stop)
+        gc.freeze()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_obey_signals, stop, serving)
+        await serve(config, on_ready=ready, stop=stop)
         tasks.cancel_scope.cancel()
 
 
-async def _wait_for_signal(stop: anyio.Event) -> None:
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+async def _obey_signals(stop: anyio.Event, serving: list[Listeners]) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async for number in signals:
-            logger.info("stopping on %s", signal.Signals(number).name)
-            stop.set()
+            if number == signal.SIGHUP:
+                reload(serving)
+            else:
+                logger.info("stopping on %s", signal.Signals(number).name)
+                stop.set()
+
+
+def reload(serving: list[Listeners]) -> None:
+    """Read again what can change while the broker runs."""
+    for listeners in serving:
+        if listeners.tls_addresses:
+            listeners.reload_certificates()
+        else:
+            logger.info("SIGHUP: without TLS listeners there are no certificates to reload")
 
 
 async def serve(
-    config: Config, *, on_ready: Callable[[list[Address]], None], stop: anyio.Event
+    config: Config, *, on_ready: Callable[[Listeners], None], stop: anyio.Event
 ) -> None:
-    """Serve until `stop` is set. `on_ready` gets the addresses once clients can connect.
+    """Serve until `stop` is set. `on_ready` gets the listeners once clients can connect.
 
     Raises StartError or DiskError if the broker cannot start.
     """
@@ -107,14 +126,15 @@ async def serve(
         listeners = Listeners(runner)
         control = ControlServer(data_dir, Admin(node, folder, data_dir).commands)
         try:
-            for address in config.listeners:
-                await listeners.open(address)
+            await listeners.open(config)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(runner.run)
                 await listeners.accept()
                 await control.open()
-                report_ready(listeners.addresses, time.monotonic() - started_at, config.data_dir)
-                on_ready(listeners.addresses)
+                # Once the broker says that it is ready, signals are obeyed.
+                await anyio.lowlevel.checkpoint()
+                report_ready(listeners, time.monotonic() - started_at, config.data_dir)
+                on_ready(listeners)
                 await stop.wait()
                 await control.close()
                 await stop_serving(runner, listeners)
@@ -141,9 +161,12 @@ async def stop_serving(runner: Runner, listeners: Listeners) -> None:
         await runner.stop()
 
 
-def report_ready(addresses: list[Address], seconds: float, data_dir: str) -> None:
+def report_ready(listeners: Listeners, seconds: float, data_dir: str) -> None:
     """The line that people and programs wait for."""
-    shown = ", ".join(f"{host}:{port}" for host, port in addresses)
+    shown = ", ".join(
+        [f"{host}:{port}" for host, port in listeners.addresses]
+        + [f"{host}:{port} (TLS)" for host, port in listeners.tls_addresses]
+    )
     logger.info(
         "amqbroker %s ready on %s after %.2f s, data in %s", __version__, shown, seconds, data_dir
     )

@@ -126,6 +126,12 @@ class Offer:
         self.frame_max = frame_max
         self.heartbeat_s = heartbeat_s
 
+    def with_mechanisms(self, mechanisms: list[str]) -> Offer:
+        """The same with other mechanisms."""
+        return Offer(
+            self.properties, mechanisms, self.channel_max, self.frame_max, self.heartbeat_s
+        )
+
 
 @final
 class Introduction:

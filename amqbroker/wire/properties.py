@@ -160,6 +160,18 @@ def property_text(header: bytes, flag: i64) -> str | None:
     return header[start : start + i64(header[position])].decode(errors="replace")
 
 
+def property_as_text(header: bytes, name: str) -> str | None:
+    """A text property by its name, or the timestamp as the digits of its seconds; None if missing.
+
+    Names are those of `decode_properties`.
+    """
+    flag = FLAGS[name]
+    if flag != TIMESTAMP:
+        return property_text(header, flag)
+    position = find(header, TIMESTAMP)
+    return str(read_i64_be(header, position)) if position >= 0 else None
+
+
 def find(header: bytes, flag: i64) -> i64:
     """Where the property begins, -1 if it is missing."""
     if flags_of(header) & flag == 0:

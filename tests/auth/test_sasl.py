@@ -6,7 +6,14 @@ from collections.abc import Mapping
 
 import pytest
 
-from amqbroker.auth.sasl import AMQPLAIN, PLAIN, read_amqplain, read_plain, read_response
+from amqbroker.auth.sasl import (
+    AMQPLAIN,
+    PLAIN,
+    offered_to,
+    read_amqplain,
+    read_plain,
+    read_response,
+)
 from amqbroker.errors import SYNTAX_ERROR, ConnectionException
 
 
@@ -77,3 +84,9 @@ def test_amqplain_with_octets() -> None:
 def test_amqplain_without_its_two_strings_is_502(table: dict[str, object]) -> None:
     with pytest.raises(ConnectionException, match="missing LOGIN or PASSWORD"):
         read_amqplain(table)
+
+
+def test_external_is_offered_to_those_with_a_certificate() -> None:
+    mechanisms = ("EXTERNAL", "PLAIN")
+    assert offered_to(mechanisms, True) == ["EXTERNAL", "PLAIN"]
+    assert offered_to(mechanisms, False) == ["PLAIN"]

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from amqbroker import __version__, cli, errors
 from amqbroker.cli import common
-from amqbroker.config import Config, Listener, environment_variables
+from amqbroker.config import Config, Listener, TlsListener, environment_variables
 from amqbroker.server import startup
 
 
@@ -175,3 +175,32 @@ def test_the_module_is_the_command_and_help_does_not_import_the_broker() -> None
 def test_the_version_and_the_build_are_told() -> None:
     build = "interpreted" if errors.__file__.endswith(".py") else "compiled"
     assert invoke("--version").output == f"amqbroker {__version__} ({build})\n"
+
+
+def test_tls_files_are_checked_with_the_configuration(server: FakeServer, tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("log: {}\ntls:\n  certificate: /none\n  ciphers: none-such\n")
+    for args in (
+        ["--config", str(file), "--bind-tls", "127.0.0.1:0"],
+        ["check-config", str(file)],
+    ):
+        result = invoke(*args, env={"AMQBROKER_TLS_LISTENERS": "localhost"})
+        assert result.exit_code == 2
+        assert result.stderr.splitlines() == [
+            f"amqbroker: {file}:3: tls.certificate: /none cannot be read:"
+            " No such file or directory",
+            f"amqbroker: {file}:4: tls.ciphers: OpenSSL knows no cipher in 'none-such';"
+            " ECDHE+AESGCM is a list",
+        ]
+
+
+def test_tls_addresses_are_options_too(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("amqbroker.server.tls.make_context", lambda tls: None)
+    result = invoke("--bind-tls", "[::1]", env={"AMQBROKER_TLS_CERTIFICATE": "a.pem"})
+    assert (result.exit_code, result.output) == (0, "")
+    assert server.config.tls_listeners == (TlsListener("::1", 5671),)
+    assert server.config.tls.certificate == "a.pem"
+    assert server.config.listeners == Config().listeners
+    wrong = invoke("--bind-tls", ":1")
+    assert wrong.exit_code == 2
+    assert "':1' is no address: 0.0.0.0:5671 and [::]:5671 are" in wrong.stderr

@@ -13,9 +13,11 @@ from amqbroker.config import (
     Config,
     ConfigError,
     Listener,
+    TlsListener,
     environment_variables,
     load,
     parse_listener,
+    where_of,
 )
 
 
@@ -229,3 +231,124 @@ def test_listeners_are_read(text: str, listener: Listener | None) -> None:
 def test_no_text_does_worse_than_a_config_error(text: str) -> None:
     with suppress(ConfigError):
         assert isinstance(load(text, "f.yaml"), Config)
+
+
+CERTIFICATE = "tls: {certificate: a.pem"
+WITH_TLS = "tls_listeners: [localhost]\n" + CERTIFICATE
+
+
+def test_tls_listeners_are_read() -> None:
+    config = load(
+        """
+        listeners: [{address: "10.0.0.1", mechanisms: [plain]}]
+        tls_listeners: [0.0.0.0, "[::]:5673", {address: "a:1", mechanisms: [EXTERNAL, PLAIN]}]
+        tls: {certificate: a.pem, ca_certificates: b.pem, client_certificates: optional,
+              version_min: 1.3}
+        users: [{name: ann}]
+        """,
+        environ={"AMQBROKER_TLS_KEY": "a.key", "AMQBROKER_TLS_MECHANISMS": "amqplain,PLAIN"},
+    )
+    assert config.listeners == (Listener("10.0.0.1", 5672, ("PLAIN",)),)
+    assert config.tls_listeners == (
+        TlsListener("0.0.0.0", 5671),
+        TlsListener("::", 5673),
+        TlsListener("a", 1, ("EXTERNAL", "PLAIN")),
+    )
+    assert config.tls.key == "a.key"
+    assert config.tls.version_min == "1.3"
+    assert config.tls.mechanisms == ("AMQPLAIN", "PLAIN")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "tls_listeners: [localhost]",
+            "tls.certificate: tls_listeners need the name of a PEM file with the broker's"
+            " certificate",
+        ),
+        (
+            'tls_listeners: [":1"]',
+            "tls_listeners[0]: host:port (such as 127.0.0.1:5671, 0.0.0.0:5671 or [::1]:5671)"
+            " is needed, not ':1'",
+        ),
+        (
+            "tls_listeners: [{address: [a]}]",
+            "tls_listeners[0].address: a text is needed, not a list",
+        ),
+        (
+            "tls_listeners: [{address: 'a:b'}]",
+            "tls_listeners[0].address: host:port (such as 127.0.0.1:5671, 0.0.0.0:5671 or"
+            " [::1]:5671) is needed, not 'a:b'",
+        ),
+        (
+            "listeners: [{mechanisms: [PLAIN]}]",
+            "listeners[0]: the key 'address' is missing",
+        ),
+        (
+            "listeners: [{address: a, mechanisms: [PLAYN]}]",
+            "listeners[0].mechanisms[0]: one of AMQPLAIN, EXTERNAL, PLAIN is needed, not 'PLAYN';"
+            " did you mean 'PLAIN'?",
+        ),
+        (
+            "listeners: [{address: a, mechanisms: [EXTERNAL]}]",
+            "listeners[0].mechanisms: EXTERNAL goes by a client's certificate: it is only for"
+            " tls_listeners",
+        ),
+        (
+            WITH_TLS + ", mechanisms: [EXTERNAL]}",
+            "tls.mechanisms: EXTERNAL goes by a client's certificate: tls.client_certificates:"
+            " optional (or required) is needed",
+        ),
+        (
+            WITH_TLS + ", mechanisms: [EXTERNAL], client_certificates: optional,"
+            " ca_certificates: b.pem}",
+            "tls.mechanisms: EXTERNAL alone shuts out clients without a certificate:"
+            " tls.client_certificates: required is needed",
+        ),
+        (
+            CERTIFICATE + "}\ntls_listeners: [{address: a, mechanisms: [EXTERNAL]}]",
+            "tls_listeners[0].mechanisms: EXTERNAL goes by a client's certificate:"
+            " tls.client_certificates: optional (or required) is needed",
+        ),
+        (WITH_TLS + ", mechanisms: []}", "tls.mechanisms: without a mechanism nobody can log in"),
+        (
+            WITH_TLS + ", client_certificates: required}",
+            "tls.ca_certificates: the name of a PEM file is needed, with the authorities of"
+            " client certificates",
+        ),
+        (
+            WITH_TLS + ", client_certificates: yes}",
+            "tls.client_certificates: one of none, optional, required is needed, not 'yes'",
+        ),
+        (
+            WITH_TLS + "}\nlisteners: [a:1]\ntls_listeners: [a:1]",
+            "'tls_listeners' is there twice; first at f.yaml:1",
+        ),
+        (
+            CERTIFICATE + "}\nlisteners: [a:1]\ntls_listeners: [a:1]",
+            "tls_listeners[0]: 'a:1' is there twice",
+        ),
+        (
+            WITH_TLS + "}\nusers: [{name: ann}]",
+            "users[0]: either password or password_hash is needed, not both",
+        ),
+    ],
+)
+def test_a_mistake_with_tls_is_told_with_what_would_be_right(text: str, problem: str) -> None:
+    line = text.count("\n") + 1
+    assert problems(text) == [f"f.yaml:{line}: {problem}"]
+
+
+def test_where_a_setting_was_written() -> None:
+    text = "log: {}\ntls:\n  certificate: a.pem\n  key: a.key\n"
+    environ = {"AMQBROKER_TLS_CIPHERS": "x"}
+    options = {"tls": {"ca_certificates": "b"}}
+
+    def where(key: str) -> str:
+        return where_of(("tls", key), text, "f.yaml", environ, options)
+
+    assert where("certificate") == "f.yaml:3"
+    assert where("key") == "f.yaml:4"
+    assert where("ciphers") == "AMQBROKER_TLS_CIPHERS"
+    assert where("ca_certificates") == "option"

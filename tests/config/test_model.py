@@ -24,7 +24,7 @@ def _keys(kind: inspect.Type) -> list[str]:
         return _keys(kind.item_type)
     if isinstance(kind, inspect.DictType):
         return _keys(kind.value_type)
-    if isinstance(kind, inspect.StructType) and kind.cls is not Listener:
+    if isinstance(kind, inspect.StructType) and not issubclass(kind.cls, Listener):
         return [name for field in kind.fields for name in [field.name, *_keys(field.type)]]
     return []
 

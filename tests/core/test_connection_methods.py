@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pamqp.commands import Connection
 
+from amqbroker.auth.certificates import TlsPeer
 from tests.core.house import House, core
 from tests.semantics.peer import PROTOCOL_HEADER, Peer
 
@@ -152,3 +153,57 @@ def test_the_secret_is_updated_with_the_same_password_only(house: House) -> None
     peer.expect(Connection.UpdateSecretOk)
     peer.send(0, Connection.UpdateSecret("other", "why not"))
     peer.expect_connection_close(530, "NOT_ALLOWED - New secret was refused by one of the backends")
+
+
+WITH_EXTERNAL = ("EXTERNAL", "PLAIN")
+
+
+def _with_tls(
+    house: House, user: str, *, verified: bool = True, address: str = "127.0.0.1"
+) -> Peer:
+    """A client with a certificate that has this name, greeted by a listener with EXTERNAL."""
+    tls = TlsPeer("TLSv1.3", "TLS_AES_256_GCM_SHA384", verified, user, 0.5)
+    peer = Peer(house.transport(address, WITH_EXTERNAL, tls))
+    peer.greet()
+    return peer
+
+
+def test_a_certificate_logs_its_user_in(house: House) -> None:
+    peer = _with_tls(house, "alice")
+    assert peer.start is not None
+    assert peer.start.mechanisms == "EXTERNAL PLAIN"
+    peer.start_ok("EXTERNAL", "")
+    peer.tune_ok()
+    peer.open()
+    (client,) = core(house.node).clients.values()
+    assert client.user.name == "alice"
+
+
+@pytest.mark.parametrize(
+    ("user", "address"), [("", "127.0.0.1"), ("nobody", "127.0.0.1"), ("guest", "192.0.2.1")]
+)
+def test_a_certificate_without_a_user_logs_nobody_in(house: House, user: str, address: str) -> None:
+    peer = _with_tls(house, user, address=address)
+    peer.start_ok("EXTERNAL", "guest")
+    assert peer.expect(Connection.Close).reply_code == 403
+    house.advance(3.1)
+    peer.expect_dropped()
+
+
+def test_external_without_a_verified_certificate_is_an_unknown_mechanism(house: House) -> None:
+    plain = Peer(house.transport("127.0.0.1", WITH_EXTERNAL))
+    plain.greet()
+    for peer in (plain, _with_tls(house, "alice", verified=False)):
+        assert peer.start is not None
+        assert peer.start.mechanisms == "PLAIN"
+        peer.start_ok("EXTERNAL", "alice")
+        house.advance(3.1)
+        peer.expect_dropped()
+
+
+def test_the_time_of_the_tls_handshake_is_part_of_the_limit(house: House) -> None:
+    peer = _with_tls(house, "alice")
+    house.advance(9.4)
+    assert len(core(house.node).clients) == 1
+    house.advance(0.2)
+    peer.expect_dropped()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pamqp import base
 from pamqp.commands import Exchange
+from pamqp.common import FieldTable
 
 from amqbroker.core.exchange_methods import check_not_default
 from amqbroker.errors import ACCESS_REFUSED, ChannelException
@@ -48,6 +49,39 @@ def test_an_alternate_exchange_that_is_no_name_makes_no_exchange(ch: Channel) ->
         "in exchange 'x' in vhost '/'",
     )
     assert not ch.exchange_exists("x")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "difference"),
+    [
+        (
+            {"hash-header": "order"},
+            "'hash-header' for exchange 'x' in vhost '/': received 'order' but current is 'user'",
+        ),
+        (
+            {"hash-property": "message_id"},
+            "'hash-header' for exchange 'x' in vhost '/': "
+            "received none but current is the value 'user' of type 'longstr'",
+        ),
+        (
+            {"hash-header": "user", "hash-property": "message_id"},
+            "'hash-property' for exchange 'x' in vhost '/': "
+            "received the value 'message_id' of type 'longstr' but current is none",
+        ),
+    ],
+)
+def test_a_redeclaration_hashes_the_same(
+    ch: Channel, arguments: FieldTable, difference: str
+) -> None:
+    ch.declare_exchange("x", "x-consistent-hash", arguments={"hash-header": "user"})
+    ch.declare_exchange("x", "x-consistent-hash", arguments={"hash-header": "user", "other": 1})
+    declare = Exchange.Declare(exchange="x", exchange_type="x-consistent-hash", arguments=arguments)
+    ch.fails(declare, 406, f"PRECONDITION_FAILED - inequivalent arg {difference}")
+
+
+def test_other_types_ignore_what_the_consistent_hash_is_told(ch: Channel) -> None:
+    ch.declare_exchange("x", "direct", arguments={"hash-header": "user", "hash-property": 5})
+    ch.declare_exchange("x", "direct", arguments={"hash-header": "order"})
 
 
 def test_every_durable_change_waits(house: House, ch: Channel) -> None:

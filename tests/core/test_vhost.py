@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pamqp.commands import Basic
 
 from amqbroker.core import vhost as vhost_module
 from amqbroker.core.definitions import short
@@ -278,6 +279,61 @@ def test_a_binding_is_found_by_value_not_by_the_octets_of_its_arguments(
     assert house.vhost().exchanges["x"].bindings() == []
     house.restart(clean=False)
     assert house.vhost().exchanges["x"].bindings() == []
+
+
+def test_hashing_a_property_works_behind_another_exchange(ch: Channel) -> None:
+    """The address is the same for all of them: no route may be kept."""
+    ch.declare_exchange("hash", "x-consistent-hash", arguments={"hash-property": "message_id"})
+    ch.bind_exchange("hash", "amq.fanout")
+    for queue in ("p", "q"):
+        ch.declare_queue(queue)
+        ch.bind(queue, "hash", "1")
+    numbers = [b"%d" % (number % 20) for number in range(40)]
+    for number in numbers:
+        properties = Basic.Properties(message_id=number.decode())
+        ch.publish(number, exchange="amq.fanout", properties=properties)
+    taken = [ch.get_bodies(queue) for queue in ("p", "q")]
+    assert sorted(taken[0] + taken[1]) == sorted(numbers)
+    assert all(taken)
+    assert not set(taken[0]) & set(taken[1])
+
+
+def test_hashing_the_routing_key_leaves_the_route_cached() -> None:
+    vhost = VirtualHost("/", None, 0, 0)
+    exchange = make_exchange("x", "x-consistent-hash", True, False, False, {})
+    vhost.add_exchange(exchange)
+    queues = [make_queue("p"), make_queue("q")]
+    for queue in queues:
+        vhost.add_queue(queue)
+        vhost.bind(exchange, Binding(Destination(QUEUE, queue.name), "1", {}))
+    route = vhost.route(_address("x", "key"))
+    assert not route.by_headers
+    assert vhost.route(_address("x", "key")) is route
+    (owner,) = route.queues
+    vhost.remove_queue(owner)
+    assert vhost.route(_address("x", "key")).queues == [one for one in queues if one is not owner]
+
+
+@pytest.mark.parametrize("kind", ["x-consistent-hash", "x-modulus-hash"])
+def test_a_key_is_in_its_queue_after_a_restart(house: House, ch: Channel, kind: str) -> None:
+    """Whatever became of the bindings before it: only what is bound now counts."""
+    ch.declare_exchange("x", kind, durable=True)
+    for queue in ("r", "p", "s", "q"):
+        ch.declare_queue(queue, durable=True)
+        ch.bind(queue, "x", "2")
+    ch.unbind("p", "x", "2")
+    ch.delete_queue("s")
+    ch.bind("p", "x", "1")
+    for _ in range(2):
+        for number in range(30):
+            ch.publish(b"%d" % number, exchange="x", key=f"key{number}")
+        found = [ch.get_bodies(queue) for queue in ("p", "q", "r")]
+        house.restart(clean=False)
+        ch = house.channel()
+        for number in range(30):
+            ch.publish(b"%d" % number, exchange="x", key=f"key{number}")
+        assert [ch.get_bodies(queue) for queue in ("p", "q", "r")] == found
+        assert all(found)
 
 
 def test_the_cache_of_routes_has_a_limit() -> None:

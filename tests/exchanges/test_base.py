@@ -20,15 +20,30 @@ from amqbroker.exchanges.base import (
     freeze,
     merge,
 )
-from amqbroker.exchanges.registry import EXCHANGE_TYPES, make_exchange
+from amqbroker.exchanges.registry import (
+    CONSISTENT_HASH,
+    EXCHANGE_TYPES,
+    MODULUS_HASH,
+    make_exchange,
+)
 
 A = Destination(QUEUE, "a")
 B = Destination(QUEUE, "b")
 C = Destination(QUEUE, "c")
 
+# Types that choose one destination.
+CHOOSING = (CONSISTENT_HASH, MODULUS_HASH)
+
 
 @pytest.fixture(params=EXCHANGE_TYPES)
 def exchange(request: pytest.FixtureRequest) -> Exchange:
+    """One of every type; "1" and "2" are binding keys that all of them accept."""
+    return make_exchange("x", str(request.param), True, False, False, {})
+
+
+@pytest.fixture(params=[name for name in EXCHANGE_TYPES if name not in CHOOSING])
+def copying(request: pytest.FixtureRequest) -> Exchange:
+    """One of every type that gives a message to all destinations that match."""
     return make_exchange("x", str(request.param), True, False, False, {})
 
 
@@ -46,46 +61,46 @@ def test_destinations_are_compared_by_kind_and_name() -> None:
 
 
 def test_binding_again_is_no_new_binding(exchange: Exchange) -> None:
-    assert exchange.bind(A, "k", {"p": 1, "q": "r"})
-    assert not exchange.bind(A, "k", {"q": "r", "p": 1})
-    assert listed(exchange) == [("a", "k", {"p": 1, "q": "r"})]
+    assert exchange.bind(A, "1", {"p": 1, "q": "r"})
+    assert not exchange.bind(A, "1", {"q": "r", "p": 1})
+    assert listed(exchange) == [("a", "1", {"p": 1, "q": "r"})]
 
 
 def test_key_arguments_and_kind_tell_bindings_apart(exchange: Exchange) -> None:
-    assert exchange.bind(A, "k", {})
-    assert exchange.bind(A, "l", {})
-    assert exchange.bind(A, "k", {"p": 1})
-    assert exchange.bind(A, "k", {"p": 1.0})
-    assert exchange.bind(A, "k", {"p": True})
-    assert exchange.bind(Destination(EXCHANGE, "a"), "k", {})
+    assert exchange.bind(A, "1", {})
+    assert exchange.bind(A, "2", {})
+    assert exchange.bind(A, "1", {"p": 1})
+    assert exchange.bind(A, "1", {"p": 1.0})
+    assert exchange.bind(A, "1", {"p": True})
+    assert exchange.bind(Destination(EXCHANGE, "a"), "1", {})
     assert len(exchange.bindings()) == 6
 
 
 def test_unbind_takes_exactly_one_binding(exchange: Exchange) -> None:
-    exchange.bind(A, "k", {})
-    exchange.bind(A, "k", {"p": 1})
-    exchange.bind(B, "k", {})
-    assert not exchange.unbind(A, "l", {})
-    assert not exchange.unbind(C, "k", {})
-    assert exchange.unbind(A, "k", {"p": 1})
-    assert not exchange.unbind(A, "k", {"p": 1})
-    assert listed(exchange) == [("a", "k", {}), ("b", "k", {})]
+    exchange.bind(A, "1", {})
+    exchange.bind(A, "1", {"p": 1})
+    exchange.bind(B, "1", {})
+    assert not exchange.unbind(A, "2", {})
+    assert not exchange.unbind(C, "1", {})
+    assert exchange.unbind(A, "1", {"p": 1})
+    assert not exchange.unbind(A, "1", {"p": 1})
+    assert listed(exchange) == [("a", "1", {}), ("b", "1", {})]
 
 
 def test_unbind_destination_takes_all_of_one_destination(exchange: Exchange) -> None:
-    exchange.bind(A, "k", {})
-    exchange.bind(B, "k", {})
-    exchange.bind(A, "l", {"p": 1})
+    exchange.bind(A, "1", {})
+    exchange.bind(B, "1", {})
+    exchange.bind(A, "2", {"p": 1})
     assert exchange.unbind_destination(A) == 2
     assert exchange.unbind_destination(A) == 0
-    assert listed(exchange) == [("b", "k", {})]
+    assert listed(exchange) == [("b", "1", {})]
 
 
 def test_has_bindings_until_the_last_one_goes(exchange: Exchange) -> None:
     assert not exchange.has_bindings()
-    exchange.bind(A, "k", {})
-    exchange.bind(B, "k", {})
-    exchange.unbind(A, "k", {})
+    exchange.bind(A, "1", {})
+    exchange.bind(B, "1", {})
+    exchange.unbind(A, "1", {})
     assert exchange.has_bindings()
     exchange.unbind_destination(B)
     assert not exchange.has_bindings()
@@ -102,30 +117,39 @@ def test_bindings_are_listed_in_the_order_in_which_they_were_made(exchange: Exch
     assert exchange.bindings_to(C) == []
 
 
-def test_each_destination_gets_a_message_once_in_binding_order(exchange: Exchange) -> None:
+def test_each_destination_gets_a_message_once_in_binding_order(copying: Exchange) -> None:
     for destination in (C, A, B):
-        exchange.bind(destination, "k", {})
-        exchange.bind(destination, "k", {"x-note": "again"})
-    assert exchange.route("k", {}) == [C, A, B]
-    exchange.unbind(C, "k", {})
-    assert exchange.route("k", {}) == [C, A, B]
-    exchange.unbind(C, "k", {"x-note": "again"})
-    assert exchange.route("k", {}) == [A, B]
-    exchange.bind(C, "k", {})
-    assert exchange.route("k", {}) == [A, B, C]
+        copying.bind(destination, "1", {})
+        copying.bind(destination, "1", {"x-note": "again"})
+    assert copying.route("1", {}) == [C, A, B]
+    copying.unbind(C, "1", {})
+    assert copying.route("1", {}) == [C, A, B]
+    copying.unbind(C, "1", {"x-note": "again"})
+    assert copying.route("1", {}) == [A, B]
+    copying.bind(C, "1", {})
+    assert copying.route("1", {}) == [A, B, C]
 
 
 def test_a_route_belongs_to_the_caller(exchange: Exchange) -> None:
-    exchange.bind(A, "k", {})
-    exchange.route("k", {}).append(B)
-    assert exchange.route("k", {}) == [A]
+    exchange.bind(A, "1", {})
+    exchange.route("1", {}).append(B)
+    assert exchange.route("1", {}) == [A]
 
 
-def test_queue_and_exchange_of_one_name_are_two_destinations(exchange: Exchange) -> None:
+def test_queue_and_exchange_of_one_name_are_two_destinations(copying: Exchange) -> None:
     other = Destination(EXCHANGE, "a")
-    exchange.bind(A, "k", {})
-    exchange.bind(other, "k", {})
-    assert exchange.route("k", {}) == [A, other]
+    copying.bind(A, "1", {})
+    copying.bind(other, "1", {})
+    assert copying.route("1", {}) == [A, other]
+
+
+def test_all_routing_keys_count(copying: Exchange) -> None:
+    copying.bind(A, "1", {"x-match": "any", "h": 1})
+    copying.bind(B, "2", {"x-match": "any", "h": 1})
+    found = copying.route_all(["2", "1", "3"], {"h": 1}, None)
+    assert set(found) == {A, B}
+    found.clear()
+    assert copying.route_all(["1", "2"], {"h": 1}, None)
 
 
 def test_only_the_headers_exchange_needs_headers() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from datetime import UTC, datetime
 
 import pytest
 from pamqp.commands import Basic, Exchange, Queue
@@ -10,7 +11,7 @@ from pamqp.common import FieldTable
 
 from . import wire
 from .conftest import Bench
-from .marks import differs_on_reference, fact, not_yet
+from .marks import differs_on_reference, fact
 from .peer import Channel
 
 
@@ -311,50 +312,194 @@ def test_fact_107_default_exchange_takes_each_key_as_a_queue(bench: Bench) -> No
     assert ch.get_bodies(two) == [b"m"]
 
 
+NO_PLUGIN = "the plug-in is not enabled there"
+
+
 @fact(108)
-@differs_on_reference("the plug-in is not enabled there")
-@not_yet("the consistent-hash exchange")
+@differs_on_reference(NO_PLUGIN)
 def test_fact_108_consistent_hash_keeps_a_key_in_its_queue(bench: Bench) -> None:
     ch = bench.channel()
     x = bench.name("x")
     ch.declare_exchange(x, "x-consistent-hash")
     queues = [_queue(bench, ch, x, "1"), _queue(bench, ch, x, "2")]
     ch.confirm()
-    for number in range(60):
-        ch.publish(b"%d" % (number % 20), exchange=x, key=f"key{number % 20}")
-    ch.expect_confirms(60)
+    for number in range(150):
+        ch.publish(b"%d" % (number % 50), exchange=x, key=f"key{number % 50}")
+    ch.expect_confirms(150)
     taken = [ch.get_bodies(queue) for queue in queues]
-    assert sum(map(len, taken)) == 60
+    assert sum(map(len, taken)) == 150
     assert all(taken)
     assert not set(taken[0]) & set(taken[1])
 
 
 @fact(108)
-@differs_on_reference("the plug-in is not enabled there")
-@not_yet("the consistent-hash exchange")
-def test_fact_108_consistent_hash_weight_must_be_a_number(bench: Bench) -> None:
+@differs_on_reference(NO_PLUGIN)
+def test_fact_108_consistent_hash_shares_follow_the_weights(bench: Bench) -> None:
+    ch = bench.channel()
+    x = bench.name("x")
+    ch.declare_exchange(x, "x-consistent-hash")
+    light, heavy = _queue(bench, ch, x, "1"), _queue(bench, ch, x, "3")
+    ch.confirm()
+    for number in range(400):
+        ch.publish(exchange=x, key=f"key{number}")
+    ch.expect_confirms(400)
+    counts = [len(ch.get_bodies(queue)) for queue in (light, heavy)]
+    assert sum(counts) == 400
+    assert 50 < counts[0] < 150
+
+
+@fact(108)
+@differs_on_reference(NO_PLUGIN)
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("heavy", 'The binding key must be an integer: <<"heavy">>'),
+        ("", "The binding key must be an integer: <<>>"),
+        ("1.5", 'The binding key must be an integer: <<"1.5">>'),
+        ("0", "The binding key must be greater than 0"),
+        ("-3", "The binding key must be greater than 0"),
+    ],
+)
+def test_fact_108_consistent_hash_weight_must_be_a_number(
+    bench: Bench, key: str, text: str
+) -> None:
     ch = bench.channel()
     x, queue = bench.name("x"), bench.name()
     ch.declare_exchange(x, "x-consistent-hash")
     ch.declare_queue(queue)
-    ch.fails(Queue.Bind(queue=queue, exchange=x, routing_key="heavy"), 406)
+    bind = Queue.Bind(queue=queue, exchange=x, routing_key=key)
+    ch.fails(bind, 406, f"PRECONDITION_FAILED - {text}")
 
 
 @fact(108)
-@differs_on_reference("the plug-in is not enabled there")
-@not_yet("the consistent-hash exchange")
+@differs_on_reference(NO_PLUGIN)
 def test_fact_108_consistent_hash_by_header(bench: Bench) -> None:
     ch = bench.channel()
     x = bench.name("x")
-    ch.call(
-        Exchange.Declare(
-            exchange=x, exchange_type="x-consistent-hash", arguments={"hash-header": "user"}
-        ),
-        Exchange.DeclareOk,
-    )
+    ch.declare_exchange(x, "x-consistent-hash", arguments={"hash-header": "user"})
     queues = [_queue(bench, ch, x, "1"), _queue(bench, ch, x, "1")]
     ch.confirm()
     for number in range(20):
         ch.publish(b"m", exchange=x, key=str(number), headers={"user": "always the same"})
     ch.expect_confirms(20)
     assert sorted(len(ch.get_bodies(queue)) for queue in queues) == [0, 20]
+    for number in range(40):
+        ch.publish(b"m", exchange=x, key="same", headers={"user": f"user {number}"})
+    ch.expect_confirms(60, first=21)
+    counts = [len(ch.get_bodies(queue)) for queue in queues]
+    assert sum(counts) == 40
+    assert min(counts) > 0
+
+
+@fact(108)
+@differs_on_reference(NO_PLUGIN)
+@pytest.mark.parametrize("name", ["message_id", "correlation_id", "timestamp"])
+def test_fact_108_consistent_hash_by_property(bench: Bench, name: str) -> None:
+    ch = bench.channel()
+    x = bench.name("x")
+    ch.declare_exchange(x, "x-consistent-hash", arguments={"hash-property": name})
+    queues = [_queue(bench, ch, x, "1"), _queue(bench, ch, x, "1")]
+    ch.confirm()
+
+    def publish(number: int, key: str) -> None:
+        moment = datetime.fromtimestamp(1_700_000_000 + number, UTC)
+        properties = Basic.Properties()
+        setattr(properties, name, moment if name == "timestamp" else f"value {number}")
+        ch.publish(b"m", exchange=x, key=key, properties=properties)
+
+    for number in range(20):
+        publish(7, str(number))
+    ch.expect_confirms(20)
+    assert sorted(len(ch.get_bodies(queue)) for queue in queues) == [0, 20]
+    for number in range(40):
+        publish(number, "same")
+    ch.expect_confirms(60, first=21)
+    counts = [len(ch.get_bodies(queue)) for queue in queues]
+    assert sum(counts) == 40
+    assert min(counts) > 0
+
+
+@fact(108)
+@differs_on_reference(NO_PLUGIN)
+@pytest.mark.parametrize("argument", [{"hash-header": "user"}, {"hash-property": "message_id"}])
+def test_fact_108_what_has_nothing_to_hash_stays_together(
+    bench: Bench, argument: FieldTable
+) -> None:
+    ch = bench.channel()
+    x = bench.name("x")
+    ch.declare_exchange(x, "x-consistent-hash", arguments=argument)
+    queues = [_queue(bench, ch, x, "1"), _queue(bench, ch, x, "1")]
+    ch.confirm()
+    for number in range(20):
+        ch.publish(b"m", exchange=x, key=str(number))
+    ch.expect_confirms(20)
+    assert sorted(len(ch.get_bodies(queue)) for queue in queues) == [0, 20]
+
+
+@fact(108)
+@differs_on_reference(NO_PLUGIN)
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (
+            {"hash-header": "user", "hash-property": "message_id"},
+            "hash-header and hash-property are mutually exclusive",
+        ),
+        ({"hash-property": "app_id"}, "Unsupported property: app_id"),
+    ],
+)
+def test_fact_108_what_cannot_be_hashed(bench: Bench, arguments: FieldTable, text: str) -> None:
+    ch = bench.channel()
+    declare = Exchange.Declare(
+        exchange=bench.name("x"), exchange_type="x-consistent-hash", arguments=arguments
+    )
+    ch.fails(declare, 406, f"PRECONDITION_FAILED - {text}")
+
+
+@fact(108)
+@differs_on_reference(NO_PLUGIN)
+@pytest.mark.parametrize("kind", ["x-consistent-hash", "x-modulus-hash"])
+def test_fact_108_copies_add_no_queue(bench: Bench, kind: str) -> None:
+    ch = bench.channel()
+    x = bench.name("x")
+    ch.declare_exchange(x, kind)
+    queues = [_queue(bench, ch, x, "1"), _queue(bench, ch, x, "1")]
+    ch.confirm()
+    ch.publish(b"m", exchange=x, key="k", headers={"CC": [str(number) for number in range(30)]})
+    ch.expect_confirms(1)
+    assert sorted(len(ch.get_bodies(queue)) for queue in queues) == [0, 1]
+
+
+@fact(108)
+@differs_on_reference(NO_PLUGIN)
+def test_fact_108_modulus_hash_keeps_a_key_in_its_queue(bench: Bench) -> None:
+    ch = bench.channel()
+    x = bench.name("x")
+    ch.declare_exchange(x, "x-modulus-hash")
+    queues = [_queue(bench, ch, x, "not a number"), _queue(bench, ch, x, "")]
+    ch.confirm()
+    for number in range(150):
+        ch.publish(b"%d" % (number % 50), exchange=x, key=f"key{number % 50}")
+    ch.expect_confirms(150)
+    taken = [ch.get_bodies(queue) for queue in queues]
+    assert sum(map(len, taken)) == 150
+    assert all(taken)
+    assert not set(taken[0]) & set(taken[1])
+
+
+@fact(108)
+@differs_on_reference("RabbitMQ compares neither, so that two publishers may disagree unseen")
+def test_fact_108_a_redeclaration_hashes_the_same(bench: Bench) -> None:
+    ch = bench.channel()
+    x = bench.name("x")
+    ch.declare_exchange(x, "x-consistent-hash", arguments={"hash-header": "user"})
+    ch.declare_exchange(x, "x-consistent-hash", arguments={"hash-header": "user"})
+    other = Exchange.Declare(
+        exchange=x, exchange_type="x-consistent-hash", arguments={"hash-header": "order"}
+    )
+    ch.fails(
+        other,
+        406,
+        f"PRECONDITION_FAILED - inequivalent arg 'hash-header' for exchange '{x}' in vhost '/': "
+        "received 'order' but current is 'user'",
+    )

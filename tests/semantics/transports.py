@@ -10,6 +10,7 @@ import socket
 from random import Random
 from typing import NamedTuple
 
+from amqbroker.auth.certificates import TlsPeer
 from amqbroker.auth.passwords import verify
 from amqbroker.config import Config, Permission, Vhost
 from amqbroker.config import User as ConfiguredUser
@@ -227,15 +228,19 @@ class NodeBroker(Broker):
         )
         return Config(vhosts=tuple(Vhost(name) for name in VHOSTS), users=users)
 
-    def transport(self, address: str = "127.0.0.1") -> Transport:
-        """A new connection from an address."""
+    def transport(
+        self,
+        address: str = "127.0.0.1",
+        mechanisms: tuple[str, ...] = (),
+        tls: TlsPeer | None = None,
+    ) -> Transport:
+        """A new connection from an address, to a listener with or without TLS."""
         connection_id = self._next_id
         self._next_id += 1
         transport = NodeTransport(self, connection_id)
         self._connections[connection_id] = transport
-        self.node.client_connected(
-            connection_id, PeerInfo(address, 40000 + connection_id, "127.0.0.1", 5672), self.now
-        )
+        peer = PeerInfo(address, 40000 + connection_id, "127.0.0.1", 5672, mechanisms, tls)
+        self.node.client_connected(connection_id, peer, self.now)
         return transport
 
     def lose(self, connection_id: int) -> None:

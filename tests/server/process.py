@@ -50,6 +50,7 @@ class BrokerProcess:
     ) -> None:
         self.data_dir = data_dir
         self.host, self.port = "127.0.0.1", 0
+        self.tls_port = 0
         self.lines: list[str] = []
         self.started_at = time.monotonic()
         self.start_s = 0.0
@@ -90,6 +91,8 @@ class BrokerProcess:
             assert address is not None
             self.host, _, port = address[1].rpartition(":")
             self.port = int(port)
+            tls = re.search(r":(\d+) \(TLS\)", ready)
+            self.tls_port = int(tls[1]) if tls is not None else 0
 
     @property
     def pid(self) -> int:

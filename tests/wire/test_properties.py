@@ -56,6 +56,16 @@ def test_every_property_is_found_where_pamqp_put_it(made: commands.Basic.Propert
 
 
 @given(properties)
+def test_properties_as_text(made: commands.Basic.Properties) -> None:
+    octets = header_of(made)
+    for name in ("message_id", "correlation_id", "app_id"):
+        assert subject.property_as_text(octets, name) == (getattr(made, name) or None)
+    moment = made.timestamp
+    expected = None if moment is None else str(int(moment.timestamp()))
+    assert subject.property_as_text(octets, "timestamp") == expected
+
+
+@given(properties)
 def test_all_properties_at_once(made: commands.Basic.Properties) -> None:
     expected: FieldTable = {
         "type" if name == "message_type" else name: value
