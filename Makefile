@@ -53,7 +53,7 @@ crash: $(DEV)/.ready
 	$(DEV)/bin/python -m tests.durability $(ARGS)
 
 bench: $(DEV)/.ready
-	set -e; for each in benchmarks/[a-z]*.py; do echo "$$each"; $(DEV)/bin/python $$each $(ARGS); done
+	set -e; for each in benchmarks/[a-z]*.py; do echo "$$each"; PYTHONPATH=. $(DEV)/bin/python $$each $(ARGS); done
 
 clean:
 	rm -rf build dist *.egg-info *__mypyc*.so $(DEV) $(RUN)

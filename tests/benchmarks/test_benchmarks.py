@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,8 @@ def run(name: str, *arguments: str) -> Any:
         capture_output=True,
         text=True,
         check=False,
+        # The library of an in-place compiled build lies beside the package.
+        env={**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)},
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

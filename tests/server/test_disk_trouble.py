@@ -177,6 +177,8 @@ def test_a_slow_disk_holds_publishers_back_and_nobody_else(
             ch, other = peer.open_channel(), watcher.open_channel()
             ch.declare_queue("q", durable=True)
             other.declare_queue("transient")
+            # The watcher publishes nothing itself: whoever publishes is held back.
+            ch.publish(b"quick", key="transient")
             ch.confirm()
             disk.go.clear()
             published = _publish_until_blocked(ch, transport)
@@ -184,7 +186,6 @@ def test_a_slow_disk_holds_publishers_back_and_nobody_else(
             # What the broker took is bounded: the rest waits in the sockets.
             taken = other.declare_queue("q", passive=True).message_count or 0
             assert taken * 100_000 < 4_000_000
-            other.publish(b"quick", key="transient")
             assert other.must_get("transient").body == b"quick"
             disk.go.set()
             ch.expect_confirms(published)
