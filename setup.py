@@ -24,8 +24,8 @@ from setuptools.errors import CompileError, LinkError
 
 PACKAGE = "amqbroker"
 COMPILED = ("errors.py", "message.py", "auth", "core", "exchanges", "node.py", "store", "wire")
-# An edge that lies in a compiled package, and classes that mypyc cannot make.
-INTERPRETED = ("store/files.py", "wire/methods.py")
+# Edges that lie in a compiled package, and classes that mypyc cannot make.
+INTERPRETED = ("store/backup.py", "store/files.py", "wire/methods.py")
 
 PURE = bool(os.environ.get("AMQBROKER_PURE"))
 REQUIRED = bool(os.environ.get("AMQBROKER_REQUIRE_COMPILED"))

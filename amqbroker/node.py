@@ -64,6 +64,25 @@ class PeerInfo:
 
 
 @final
+class Counts:
+    """How much there is of everything."""
+
+    __slots__ = ("alarm", "connections", "memory_bytes", "queues", "ready", "unacked", "vhosts")
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.vhosts = 0
+        self.queues = 0
+        # Messages that wait, and those that were delivered and not settled.
+        self.ready = 0
+        self.unacked = 0
+        # What messages take in memory.
+        self.memory_bytes = 0
+        # Why publishers are blocked; empty if they are not.
+        self.alarm = ""
+
+
+@final
 class Node:
     """All of a broker but its sockets, files and clock."""
 
@@ -361,6 +380,38 @@ class Node:
         lines = self._broker.log_lines
         self._broker.log_lines = []
         return lines
+
+    # Looks that change nothing.
+
+    def counts(self) -> Counts:
+        """The figures of the moment."""
+        broker = self._broker
+        counts = Counts()
+        counts.connections = broker.open_connections
+        counts.vhosts = len(broker.vhosts)
+        for queue in broker.all_queues():
+            counts.queues += 1
+            counts.ready += queue.ready.count
+            counts.unacked += queue.unacked_count
+        counts.memory_bytes = broker.memory_bytes
+        counts.alarm = broker.alarm
+        return counts
+
+    def journal_failure(self) -> str:
+        """Why the journal is broken; empty if it is not."""
+        return self._journal.failure
+
+    def growing_segments(self) -> list[str]:
+        """The segments of durable queues that may be longer on disk after the next batch."""
+        names: list[str] = []
+        for queue in self._broker.all_queues():
+            if queue.log is not None:
+                names.extend(queue.log.backlog.growing())
+        return names
+
+    def transient_queues(self) -> list[int]:
+        """The ids of queues that no restart brings back."""
+        return [int(queue.id) for queue in self._broker.all_queues() if queue.log is None]
 
 
 def make_users(config: Config, random: Random) -> list[User]:

@@ -33,6 +33,7 @@ FLOORS = {
     "amqbroker.store": 1,
     "amqbroker.core": 2,
     "amqbroker.node": 3,
+    "amqbroker.store.backup": 4,
     "amqbroker.store.files": 4,
     "amqbroker.server": 4,
     "amqbroker.logs": 4,
@@ -79,7 +80,7 @@ STARTED = {"amqbroker.__main__", "amqbroker.pytest_plugin", "amqbroker.testing"}
 # Modules without a test file of their own name, and the file that tests them.
 TESTED_BY = {
     "store/batch.py": "store/test_journal.py",
-    "__main__.py": "test_cli.py",
+    "__main__.py": "cli/test_serve.py",
     "pytest_plugin.py": "test_testing.py",
 }
 

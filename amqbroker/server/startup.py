@@ -26,6 +26,8 @@ from amqbroker import __version__
 from amqbroker.config import Config
 from amqbroker.errors import DiskError
 from amqbroker.node import Node
+from amqbroker.server.admin import Admin
+from amqbroker.server.control import ControlServer
 from amqbroker.server.listeners import Listeners, StartError
 from amqbroker.server.runner import Runner
 from amqbroker.store.files import DataFolder, open_data_folder
@@ -115,26 +117,32 @@ async def serve(
     Raises StartError or DiskError if the broker cannot start.
     """
     started_at = time.monotonic()
-    folder = open_data_folder(Path(config.data_dir), config.store.journal_file_size_bytes)
+    data_dir = Path(config.data_dir)
+    folder = open_data_folder(data_dir, config.store.journal_file_size_bytes)
     try:
         node = Node(config, folder.journal, folder.recovered, Random(), time.monotonic())
         report_recovery(folder)
         runner = Runner(node, folder.writer.write, folder.read_at)
         listeners = Listeners(runner)
+        control = ControlServer(data_dir, Admin(node, folder, data_dir).commands)
         try:
             await listeners.open(config)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(runner.run)
                 await listeners.accept()
+                await control.open()
                 # Once the broker says that it is ready, signals are obeyed.
                 await anyio.lowlevel.checkpoint()
                 report_ready(listeners, time.monotonic() - started_at, config.data_dir)
                 on_ready(listeners)
                 await stop.wait()
+                await control.close()
                 await stop_serving(runner, listeners)
                 tasks.cancel_scope.cancel()
         finally:
             listeners.close()
+            with anyio.CancelScope(shield=True):
+                await control.close()
     finally:
         folder.close()
     logger.info("amqbroker stopped")

@@ -281,6 +281,14 @@ class Backlog:
         """What comes next goes into a new segment."""
         self._open = None
 
+    def growing(self) -> list[str]:
+        """The segments that may be longer on disk after the next batch."""
+        return [
+            segment.name
+            for segment in self.segments
+            if segment is self._open or segment.readable < segment.size
+        ]
+
     # Reading.
 
     def next_read(self, length: i64) -> SegmentPiece | None:

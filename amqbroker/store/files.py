@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, final
 
 import aiofiles.os
 import anyio
+from anyio import to_thread
 
 from amqbroker.errors import DiskError
-from amqbroker.store.disk import Disk
-from amqbroker.store.folder import JournalFiles, open_folder
+from amqbroker.store.backup import Backup, GrowingFiles
+from amqbroker.store.folder import LOCK_NAME, JournalFiles, open_folder
+from amqbroker.store.holding import HoldingDisk
 from amqbroker.store.journal import JOURNAL_FILE_BYTES, Batch, Journal
 from amqbroker.store.records import SEED_BYTES
 from amqbroker.store.recovery import Recovered
 
-LOCK_NAME: Final = "lock"
 # writev takes so many chunks at once on every system we know.
 CHUNKS_PER_WRITE_MAX: Final = 1024
 
@@ -215,14 +216,32 @@ class FolderLock:
             os.close(descriptor)
 
 
+def folder_user(folder: Path) -> str:
+    """The process that has a data folder open, empty if there is none. Nothing is changed."""
+    path = folder / LOCK_NAME
+    with _os_errors(path, "look at"):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return ""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        finally:
+            os.close(descriptor)
+    return ""
+
+
 @final
 class JournalWriter:
     """Writes batches in a worker thread, one thread hop each."""
 
-    __slots__ = ("_write",)
+    __slots__ = ("_turn", "_write")
 
     def __init__(self, files: JournalFiles) -> None:
         self._write = aiofiles.os.wrap(files.write)
+        self._turn = anyio.Lock(fast_acquire=True)
 
     async def write(self, batch: Batch) -> None:
         """Return once the batch is written, and durable if it says so; DiskError if it is not.
@@ -230,7 +249,12 @@ class JournalWriter:
         A cancelled caller still waits for it, since a thread cannot be taken back.
         """
         with anyio.CancelScope(shield=True):
-            await self._write(batch)
+            async with self._turn:
+                await self._write(batch)
+
+    def between_batches(self) -> anyio.Lock:
+        """`async with` this no batch is written."""
+        return self._turn
 
 
 @final
@@ -241,7 +265,9 @@ class DataFolder:
         "_disk",
         "_files",
         "_free_bytes",
+        "_is_backed_up",
         "_lock",
+        "_path",
         "_read_at",
         "journal",
         "recovered",
@@ -250,12 +276,15 @@ class DataFolder:
 
     def __init__(
         self,
+        path: Path,
         lock: FolderLock,
-        disk: Disk,
+        disk: HoldingDisk,
         files: JournalFiles,
         recovered: Recovered,
         journal: Journal,
     ) -> None:
+        self._path = path
+        self._is_backed_up = False
         self.recovered = recovered
         self.journal = journal
         self.writer = JournalWriter(files)
@@ -275,6 +304,44 @@ class DataFolder:
         free: int = await self._free_bytes()
         return free
 
+    async def backup(self, destination: Path, growing: Callable[[], GrowingFiles]) -> Backup:
+        """Write a consistent copy to a new folder; what it took.
+
+        `growing` is asked between two batches. Everything that was durable before this call is in
+        the copy. Raises DiskError; then, or if it is cancelled, nothing is left of the copy.
+        """
+        if self._is_backed_up:
+            raise DiskError("another backup is under way")
+        self._is_backed_up = True
+        backup = Backup(self._path, destination)
+        try:
+            await to_thread.run_sync(backup.begin)
+            try:
+                await self._copy_held(backup, growing)
+                await to_thread.run_sync(backup.finish)
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await to_thread.run_sync(backup.discard)
+                raise
+        finally:
+            self._is_backed_up = False
+        return backup
+
+    async def _copy_held(self, backup: Backup, growing: Callable[[], GrowingFiles]) -> None:
+        between_batches = self.writer.between_batches()
+        try:
+            async with between_batches:
+                self._disk.hold()
+                await to_thread.run_sync(backup.look, growing())
+            while await to_thread.run_sync(backup.copy_some):
+                pass
+        finally:
+            with anyio.CancelScope(shield=True):
+                async with between_batches:
+                    # What cannot be deleted now is tried again with the next batch.
+                    with suppress(DiskError):
+                        await to_thread.run_sync(self._disk.release)
+
     def close(self) -> None:
         """Give everything back. No write may be under way; what still waits is not written."""
         self._files.close()
@@ -291,9 +358,9 @@ def open_data_folder(path: Path, file_bytes_max: int = JOURNAL_FILE_BYTES) -> Da
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = FolderLock(path)
     try:
-        disk = RealDisk(path)
+        disk = HoldingDisk(RealDisk(path))
         recovered, journal, files = open_folder(disk, os.urandom(SEED_BYTES), file_bytes_max)
     except DiskError:
         lock.release()
         raise
-    return DataFolder(lock, disk, files, recovered, journal)
+    return DataFolder(path, lock, disk, files, recovered, journal)

@@ -30,6 +30,10 @@ from amqbroker.store.records import (
 from amqbroker.store.recovery import Recovered, Recovery
 from amqbroker.store.segments import SEGMENT_SUFFIX, SEGMENTS_FOLDER
 
+# Locked while a node runs; holds its process id.
+LOCK_NAME: Final = "lock"
+# Where a node that runs takes commands; one that was killed leaves it.
+SOCKET_NAME: Final = "control.sock"
 DAMAGED_SUFFIX: Final = ".damaged"
 
 

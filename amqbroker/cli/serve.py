@@ -1,31 +1,22 @@
-"""The command line: `amqbroker serve` (the default) and `amqbroker check-config`.
+"""The command `amqbroker` itself, `amqbroker serve` (the default) and `amqbroker check-config`.
 
 It reads the file and the environment, and hands a finished `Config` to the server. Exit codes: 0
 after a stop that was asked for, 1 when the broker could not start or go on, 2 for a wrong option or
-configuration. What went wrong is one line on standard error (a configuration: one line a mistake),
-never a traceback.
-
-Imports of the broker itself happen in the commands, so that `--help` is instant.
+configuration (then with a line a mistake).
 """
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
 from amqbroker import __version__
+from amqbroker.cli.common import EXIT_FAILED, default_data_dir, fail, load_config
 
 if TYPE_CHECKING:
-    from amqbroker.config import Config, Problem
-
-EXIT_FAILED: Final = 1
-EXIT_USAGE: Final = 2
-
-SYSTEM_DATA_DIR: Final = Path("/var/lib/amqbroker")
+    from amqbroker.config import Config
 
 _EXAMPLES: Final = """
 \b
@@ -140,9 +131,9 @@ def serve(
         "log": {key: value for key, value in log.items() if value} or None,
     }
     given = {key: value for key, value in options.items() if value}
-    config = _load(config_file, given)
+    config = load_config(config_file, given)
     if not config.data_dir:
-        config = _load(config_file, given | {"data_dir": str(default_data_dir())})
+        config = load_config(config_file, given | {"data_dir": str(default_data_dir())})
     _serve(config)
 
 
@@ -153,57 +144,8 @@ def check_config(file: str) -> None:
 
     The AMQBROKER_ variables of the environment are checked with it.
     """
-    _load(file, {})
+    load_config(file, {})
     click.echo(f"{file}: ok")
-
-
-def default_data_dir() -> Path:
-    """Where data goes if nobody says: the system's folder if we may write it, or the user's."""
-    if os.access(SYSTEM_DATA_DIR, os.W_OK | os.X_OK):
-        return SYSTEM_DATA_DIR
-    state = os.environ.get("XDG_STATE_HOME", "")
-    # The XDG specification has relative paths ignored.
-    base = Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state"
-    return base / "amqbroker"
-
-
-def _load(file: str | None, options: dict[str, object]) -> Config:
-    from amqbroker.config import ConfigError, load
-
-    text = ""
-    if file is not None:
-        try:
-            text = Path(file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            _fail(EXIT_USAGE, f"{file}: cannot be read: {reason}")
-    try:
-        config = load(text, file or "", os.environ, options)
-    except ConfigError as error:
-        _fail(EXIT_USAGE, *map(str, error.problems))
-    problems = _tls_problems(config, text, file or "", options)
-    if problems:
-        _fail(EXIT_USAGE, *map(str, problems))
-    return config
-
-
-def _tls_problems(
-    config: Config, text: str, source: str, options: dict[str, object]
-) -> list[Problem]:
-    """What is wrong with the files that the configuration names."""
-    if not config.tls_listeners:
-        return []
-    from amqbroker.config import Problem, where_of
-    from amqbroker.server.tls import TlsError, make_context
-
-    try:
-        make_context(config.tls)
-    except TlsError as error:
-        return [
-            Problem(where_of(("tls", key), text, source, os.environ, options), f"tls.{key}: {what}")
-            for key, what in error.problems
-        ]
-    return []
 
 
 def _serve(config: Config) -> NoReturn:
@@ -214,10 +156,4 @@ def _serve(config: Config) -> NoReturn:
     try:
         sys.exit(startup.run(config))
     except (startup.StartError, OSError) as error:
-        _fail(EXIT_FAILED, str(error))
-
-
-def _fail(code: int, *lines: str) -> NoReturn:
-    for line in lines:
-        click.echo(f"amqbroker: {line}", err=True)
-    sys.exit(code)
+        fail(EXIT_FAILED, str(error))

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from amqbroker import __version__, cli, errors
+from amqbroker.cli import common
 from amqbroker.config import Config, Listener, TlsListener, environment_variables
 from amqbroker.server import startup
 
@@ -33,7 +34,7 @@ class FakeServer:
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in environment_variables():
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(cli, "SYSTEM_DATA_DIR", tmp_path / "none")
+    monkeypatch.setattr(common, "SYSTEM_DATA_DIR", tmp_path / "none")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr("amqbroker.logs.configure", lambda level, log_format: None)
 
@@ -141,7 +142,7 @@ def test_the_data_folder_is_the_systems_if_it_is_writable(
 ) -> None:
     invoke()
     assert server.config.data_dir == str(tmp_path / "state" / "amqbroker")
-    monkeypatch.setattr(cli, "SYSTEM_DATA_DIR", tmp_path)
+    monkeypatch.setattr(common, "SYSTEM_DATA_DIR", tmp_path)
     invoke()
     assert server.config.data_dir == str(tmp_path)
 
