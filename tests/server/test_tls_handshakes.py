@@ -115,6 +115,20 @@ def test_the_certificate_is_the_user(loop: str, authority: Authority, tmp_path: 
             broker.connect(authority.client(authority.issue("eve")))
 
 
+@pytest.mark.parametrize("password", ["", "ann", "None"])
+def test_a_user_without_a_password_has_no_other_way_in(
+    password: str, authority: Authority, tmp_path: Path
+) -> None:
+    tls = authority.tls(
+        client_certificates="optional", ca_certificates=authority.file, mechanisms=EXTERNAL
+    )
+    credentials = pika.PlainCredentials("ann", password)
+    with running("asyncio", tmp_path, tls=tls, users=[ANN, GUEST]) as broker:
+        for context in (None, authority.client(), authority.client(authority.issue("guest"))):
+            with pytest.raises(ProbableAuthenticationError):
+                broker.connect(context, credentials)
+
+
 @pytest.mark.parametrize(
     ("kind", "identity"),
     [("dns", "ann"), ("email", "ann@example.org"), ("common_name", "ann")],
