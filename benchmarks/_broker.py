@@ -32,7 +32,8 @@ class Installed:
     """Which amqbroker a Python has; `build` is compiled or interpreted."""
 
     def __init__(self, python: str = sys.executable) -> None:
-        self.python = python
+        # It is run from other folders; a link, as in a virtual environment, is not followed.
+        self.python = os.path.abspath(python) if os.sep in python else python
         self.environment = dict(os.environ)
         shown = self._ask_version()
         if not shown:
