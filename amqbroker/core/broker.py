@@ -18,6 +18,7 @@ from amqbroker.core.log import LogLine
 from amqbroker.core.memory import Memory
 from amqbroker.core.queue import Queue
 from amqbroker.core.reply_to import ReplyConsumer
+from amqbroker.core.rules import NO_LIMIT
 from amqbroker.core.timers import Timers, TimerTarget
 from amqbroker.core.turn import Turn
 from amqbroker.core.vhost import VirtualHost
@@ -152,12 +153,11 @@ class Broker:
 
     def start_expiry(self, vhost: VirtualHost, queue: Queue) -> None:
         """Delete the queue when it was unused for its x-expires."""
-        expires = queue.arguments.get("x-expires")
-        if isinstance(expires, int):
+        expires_ms = queue.rules.expires_ms
+        if expires_ms != NO_LIMIT:
             queue.used_at = self.now
-            queue.expires_ms = expires
             target = QueueExpiry(self, vhost, queue)
-            queue.expiry = self.timers.set(self.now + expires / 1000, target, 0)
+            queue.expiry = self.timers.set(self.now + expires_ms / 1000, target, 0)
 
 
 @final
@@ -174,7 +174,7 @@ class QueueExpiry(TimerTarget):
         queue = self.queue
         if queue.consumers.all:
             queue.used_at = now
-        expires_at = queue.used_at + queue.expires_ms / 1000
+        expires_at = queue.used_at + queue.rules.expires_ms / 1000
         if expires_at <= now:
             self.broker.delete_queue(self.vhost, queue)
         else:

@@ -4,6 +4,12 @@
            x  vhost  name                                                  exchange
            q  vhost  name                                                  queue
            b  vhost  source  octet kind  destination  key  arguments       binding
+           v  vhost                                                        virtual host
+           u  name                                                         user
+           p  vhost  name                                                  policy
+           o  vhost  name                                                  operator policy
+           r  vhost  component  name                                       runtime parameter
+           g  name                                                         global parameter
     value  a field table
 
 The store folds them without knowing what they mean; recovery hands them back as they were.
@@ -25,6 +31,12 @@ if TYPE_CHECKING:
 EXCHANGE_KIND: Final = b"x"
 QUEUE_KIND: Final = b"q"
 BINDING_KIND: Final = b"b"
+VHOST_KIND: Final = b"v"
+USER_KIND: Final = b"u"
+POLICY_KIND: Final = b"p"
+OPERATOR_POLICY_KIND: Final = b"o"
+PARAMETER_KIND: Final = b"r"
+GLOBAL_PARAMETER_KIND: Final = b"g"
 
 
 def short(text: str) -> bytes:

@@ -19,6 +19,7 @@ from amqbroker.core.entry import QueueEntry
 from amqbroker.core.held import HeldGet
 from amqbroker.core.memory import ReadRequest
 from amqbroker.core.ready import Ready
+from amqbroker.core.rules import Rules
 from amqbroker.core.timers import Timer
 from amqbroker.exchanges.base import Table
 from amqbroker.message import VOLATILE, Message
@@ -48,7 +49,6 @@ class Queue:
         "deleted",
         "dirty",
         "durable",
-        "expires_ms",
         "expiry",
         "had_consumer",
         "id",
@@ -58,6 +58,7 @@ class Queue:
         "next_index",
         "owner",
         "ready",
+        "rules",
         "served",
         "spill_down_to",
         "unacked_count",
@@ -82,6 +83,7 @@ class Queue:
         self.auto_delete = auto_delete
         self.owner = owner
         self.arguments = arguments
+        self.rules = Rules(arguments)
         self.log: QueueLog | None = None
         # What is on disk; None for a queue that never had anything there.
         self.backlog: Backlog | None = None
@@ -99,8 +101,7 @@ class Queue:
         self.dirty = False
         # When this queue last sent anything, on the turn's count.
         self.served: i64 = 0
-        # x-expires in milliseconds, 0 for never, and when the queue was last used.
-        self.expires_ms: i64 = 0
+        # Of a queue that expires: its timer, and when it was last used.
         self.expiry: Timer | None = None
         self.used_at = 0.0
 

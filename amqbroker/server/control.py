@@ -30,6 +30,7 @@ from typing import Final, final
 
 import anyio
 
+from amqbroker.management.errors import ManagementError
 from amqbroker.store.folder import SOCKET_NAME
 
 CONTROL_VERSION: Final = 1
@@ -93,7 +94,10 @@ class Commands:
         for argument in expected:
             if not isinstance(arguments.get(argument), str):
                 raise CommandError(BAD_ARGUMENT, f"{name} takes a string as '{argument}'")
-        return await command(arguments)
+        try:
+            return await command(arguments)
+        except ManagementError as error:
+            raise CommandError(error.code, error.text) from None
 
 
 @final
