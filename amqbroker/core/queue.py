@@ -103,7 +103,7 @@ class Queue:
         """How many ids this queue has: its own, and those of its priorities."""
         return 1 + max(self.rules.max_priority, 0)
 
-    def open(self, journal: Journal) -> None:
+    def open_log(self, journal: Journal) -> None:
         """A durable queue gets its log, and those of priorities that a start found."""
         self._journal = journal
         self.line.log = journal.open_queue(self.id)

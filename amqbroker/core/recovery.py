@@ -87,7 +87,7 @@ def _restore_queue(broker: Broker, vhost: VirtualHost, name: str, table: Table) 
     assert isinstance(arguments, dict), name
     assert isinstance(queue_id, int), name
     queue = Queue(broker.turn, queue_id, name, True, table["auto_delete"] is True, None, arguments)
-    queue.open(broker.journal)
+    queue.open_log(broker.journal)
     broker.next_queue_id = max(broker.next_queue_id, queue_id + queue.ids())
     vhost.queues[name] = queue
     broker.start_expiry(vhost, queue)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from amqbroker.core.line import KEPT_FOR_CONSUMERS
 from amqbroker.core.memory import (
     LARGE_TAIL_BYTES_MAX,
     READ_BYTES,
     SMALL_READ_BYTES,
     Memory,
 )
-from amqbroker.core.line import KEPT_FOR_CONSUMERS
 from amqbroker.core.queue import Queue
 from amqbroker.core.turn import Turn
 from amqbroker.message import ENTRY_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES
