@@ -6,6 +6,7 @@ options into one. Nothing here touches files or the process's environment: the c
 
 from amqbroker.config.load import environment_variables, load, parse_listener, where_of
 from amqbroker.config.model import (
+    Amount,
     Config,
     Limits,
     Listener,
@@ -22,6 +23,7 @@ from amqbroker.config.model import (
 from amqbroker.config.tree import ConfigError, Problem
 
 __all__ = [
+    "Amount",
     "Config",
     "ConfigError",
     "Limits",
