@@ -211,9 +211,11 @@ class Node:
                 channel.client.mark_output()
         broker.unconfirmed = []
 
-    def limit_memory(self, watermark_bytes: int) -> None:
-        """Publishers are blocked while more than this is in use."""
+    def limit_memory(self, watermark_bytes: int, queue_bytes_max: int) -> None:
+        """Publishers are blocked while more than `watermark_bytes` are in use; messages of queues
+        go to disk beyond `queue_bytes_max`."""
         self._broker.alarms.memory_watermark = watermark_bytes
+        self._broker.memory.bytes_max = queue_bytes_max
 
     def limit_disk(self, free_bytes: int) -> None:
         """Publishers are blocked while the disk takes less than this."""

@@ -8,6 +8,7 @@ from amqbroker.config.load import environment_variables, load, parse_listener, w
 from amqbroker.config.model import (
     Amount,
     Config,
+    Disk,
     Limits,
     Listener,
     Log,
@@ -26,6 +27,7 @@ __all__ = [
     "Amount",
     "Config",
     "ConfigError",
+    "Disk",
     "Limits",
     "Listener",
     "Log",

@@ -1,7 +1,6 @@
 """What the machine has, and what is left of it: memory and disk, measured once a second.
 
-The node decides what follows from the figures (core/alarms.py). Memory that the broker gave back
-but the C library kept is asked back here, since the node cannot know of it.
+The node decides what follows from the figures (core/alarms.py).
 
 Where a cgroup allows less memory than the machine has, that is the machine's memory. Source:
 RabbitMQ's `vm_memory_monitor`, `rabbit_disk_monitor`; cgroups(7).
@@ -9,10 +8,9 @@ RabbitMQ's `vm_memory_monitor`, `rabbit_disk_monitor`; cgroups(7).
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, final
 
@@ -21,15 +19,15 @@ import anyio.to_thread
 
 from amqbroker.config import Config
 from amqbroker.errors import DiskError
+from amqbroker.node import Node
 from amqbroker.server.runner import Runner
 from amqbroker.store.files import DataFolder
 
 INTERVAL_S: Final = 1.0
-# Memory is asked back when the process has so much more than the broker accounts for, but not while
-# that grows smaller by itself.
-TRIM_BYTES: Final = 64 * 1024 * 1024
-# A queue may take this share of the watermark before its messages go to disk.
+# Queues may take this share of the watermark before their messages go to disk, and so much at
+# least.
 QUEUES_DIVISOR: Final = 2
+QUEUES_BYTES_MIN: Final = 1024 * 1024
 
 STATM: Final = Path("/proc/self/statm")
 CGROUP: Final = Path("/proc/self/cgroup")
@@ -60,7 +58,7 @@ def cgroup_limits(cgroup: Path, root: Path) -> Iterator[int]:
     except OSError:
         return
     for line in lines:
-        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if not controllers:
             yield from _limits(root, path, "memory.max")
         elif "memory" in controllers.split(","):
@@ -100,7 +98,7 @@ class Limits:
         self.disk_free = config.disk.free_limit.of(machine_bytes)
         self.queues = config.memory.queue_bytes_max
         if self.queues > self.memory // QUEUES_DIVISOR:
-            self.queues = self.memory // QUEUES_DIVISOR
+            self.queues = max(self.memory // QUEUES_DIVISOR, QUEUES_BYTES_MIN)
             logger.warning(
                 "memory.queue_bytes_max is %d bytes, which is too near to the watermark of %d: "
                 "queues go to disk at %d",
@@ -108,6 +106,13 @@ class Limits:
                 self.memory,
                 self.queues,
             )
+
+
+def set_limits(node: Node, config: Config) -> None:
+    """Before a node serves: the limits of its alarms on this machine."""
+    limits = Limits(config, machine_memory_bytes())
+    node.limit_memory(limits.memory, limits.queues)
+    node.limit_disk(limits.disk_free)
 
 
 @final
@@ -118,7 +123,6 @@ class Measuring:
         self._runner = runner
         self._folder = folder
         self._disk_trouble = ""
-        self._trim = trimmer()
 
     async def run(self) -> None:
         """Measure once a second."""
@@ -142,9 +146,3 @@ class Measuring:
             self._disk_trouble = ""
             runner.node.disk_measured(free, runner.now)
         runner.end_turn()
-
-
-def trimmer() -> Callable[[int], int] | None:
-    """glibc's malloc_trim, where there is one."""
-    function: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    return function
