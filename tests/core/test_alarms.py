@@ -31,11 +31,11 @@ def test_memory_beyond_the_watermark_is_low(alarms: Alarms, used: int, reason: s
 def test_memory_has_to_fall_a_little_below_the_watermark(alarms: Alarms) -> None:
     alarms.measure_memory(1001)
     alarms.measure_memory(951)
-    assert alarms.memory_is_low
+    assert alarms.reason()
     alarms.measure_memory(950)
-    assert not alarms.memory_is_low
+    assert not alarms.reason()
     alarms.measure_memory(1000)
-    assert not alarms.memory_is_low
+    assert not alarms.reason()
 
 
 @pytest.mark.parametrize(("free", "reason"), [(GIB, ""), (1000, ""), (999, "low on disk")])
@@ -47,11 +47,11 @@ def test_less_disk_than_the_limit_is_low(alarms: Alarms, free: int, reason: str)
 def test_the_disk_has_to_take_a_little_more_than_the_limit(alarms: Alarms) -> None:
     alarms.measure_disk(999)
     alarms.measure_disk(1099)
-    assert alarms.disk_is_low
+    assert alarms.reason()
     alarms.measure_disk(1100)
-    assert not alarms.disk_is_low
+    assert not alarms.reason()
     alarms.measure_disk(1000)
-    assert not alarms.disk_is_low
+    assert not alarms.reason()
 
 
 def test_both_are_named(alarms: Alarms) -> None:
