@@ -402,9 +402,7 @@ class Backlog:
         self.is_reading = False
         self._reading = None
 
-    def _end(
-        self, segment: Segment, taken: i64, kept: i64, body_bytes: i64, damaged: bool
-    ) -> i64:
+    def _end(self, segment: Segment, taken: i64, kept: i64, body_bytes: i64, damaged: bool) -> i64:
         self.forget_read()
         segment.handed += kept
         segment.unread -= taken

@@ -134,9 +134,7 @@ def test_fact_202_dropped_messages_are_confirmed(bench: Bench) -> None:
 def test_fact_202_the_highest_priority_goes_first(bench: Bench) -> None:
     ch, queue = _limited(bench, max_length=2, max_priority=5)
     for priority in (1, 4, 2):
-        ch.publish(
-            b"%d" % priority, key=queue, properties=Basic.Properties(priority=priority)
-        )
+        ch.publish(b"%d" % priority, key=queue, properties=Basic.Properties(priority=priority))
     ch.sync(queue)
     assert ch.get_bodies(queue) == [b"2", b"1"]
 

@@ -300,7 +300,7 @@ def test_an_older_version_is_refused_with_both_numbers() -> None:
         (bytes([MESSAGE]) + bytes(26) + b"\xff\xdb" + bytes(8), "a message of 0 bytes"),
         (bytes([SAME]) + bytes(26), "a SAME record without a message before it"),
         (bytes([SAME]) + bytes(25), "a record of 27 bytes where 26 are left"),
-        (bytes([SEGMENT]) + bytes(60), "a record of 65 bytes where 61 are left"),
+        (bytes([SEGMENT]) + bytes(60), "a record of 89 bytes where 61 are left"),
         (bytes([SETTLED_RANGES]) + bytes(11) + b"\1", "a record of 29 bytes where 13 are left"),
         (bytes([DEFINE]) + b"\0\0\0\1\0\0\0\1k", "a record of 11 bytes where 10 are left"),
     ],
