@@ -154,7 +154,8 @@ def write(writer: BlockWriter, record: object) -> list[tuple[object, ...]]:
         case ("end",):
             writer.end()
         case ("segment", int(queue_id), int(number), bytes(seed), *rest):
-            writer.segment(SegmentPart(queue_id, number, seed, *rest))
+            numbers = [each for each in rest if isinstance(each, int)]
+            writer.segment(SegmentPart(queue_id, number, seed, *numbers))
         case _:
             raise AssertionError(record)
     assert isinstance(record, tuple)
