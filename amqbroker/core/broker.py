@@ -111,6 +111,10 @@ class Broker:
         disk = f"disk free: {megabytes(alarms.disk_free_bytes)}"
         return f"{memory}; {disk}, limit {megabytes(alarms.disk_free_limit)}"
 
+    def wall_ms(self) -> i64:
+        """The time of day, in milliseconds since 1970."""
+        return i64((self.now + self.turn.wall_offset) * 1000)
+
     @property
     def memory_bytes(self) -> int:
         """What messages take in memory, in bytes."""
