@@ -105,6 +105,12 @@ class Queue:
         self.expiry: Timer | None = None
         self.used_at = 0.0
 
+    def set_rules(self, rules: Rules) -> None:
+        """Other rules hold from now on: what they ask of the messages that are here is done at the
+        turn's end."""
+        self.rules = rules
+        self.wake()
+
     def enqueue(self, message: Message) -> i64:
         """Append a message; the journal position to wait for, 0 if there is nothing to wait for."""
         entry = QueueEntry(message, self, self.next_index)
