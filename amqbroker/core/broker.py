@@ -21,7 +21,7 @@ from amqbroker.core.log import LogLine
 from amqbroker.core.memory import Memory
 from amqbroker.core.queue import Queue
 from amqbroker.core.reply_to import ReplyConsumer
-from amqbroker.core.rules import NO_LIMIT
+from amqbroker.core.rules import NO_LIMIT, Rules
 from amqbroker.core.timers import Timers, TimerTarget
 from amqbroker.core.turn import Turn
 from amqbroker.core.vhost import VirtualHost
@@ -66,6 +66,8 @@ class Broker:
         self.messages_lost = 0
         self.timers = Timers()
         self.vhosts: dict[str, VirtualHost] = {}
+        # JSON by name.
+        self.global_parameters: dict[str, str] = {}
         self.clients: dict[int, Client] = {}
         self.open_connections = 0
         # Clients whose consumers wait for room in their output buffer.
@@ -181,6 +183,17 @@ class Broker:
     def queue_used(self, vhost: VirtualHost, queue: Queue) -> None:
         """Declare, passive declare and get count as use."""
         queue.used_at = self.now
+
+    def change_rules(self, vhost: VirtualHost, queue: Queue, rules: Rules) -> None:
+        """Other rules hold for a queue; if it now expires at another time, that begins anew."""
+        before = queue.rules.expires_ms
+        queue.set_rules(rules)
+        if rules.expires_ms == before:
+            return
+        if queue.expiry is not None:
+            self.timers.cancel(queue.expiry)
+            queue.expiry = None
+        self.start_expiry(vhost, queue)
 
     def start_expiry(self, vhost: VirtualHost, queue: Queue) -> None:
         """Delete the queue when it was unused for its x-expires."""
