@@ -22,7 +22,7 @@ from amqbroker.core.memory import ReadRequest
 from amqbroker.core.ready import Ready
 from amqbroker.message import VOLATILE, Message
 from amqbroker.store.backlog import Backlog
-from amqbroker.store.journal import QueueLog
+from amqbroker.store.queue_log import QueueLog
 
 if TYPE_CHECKING:
     from amqbroker.core.memory import Memory
