@@ -8,6 +8,7 @@ from amqbroker.config.load import environment_variables, load, parse_listener, w
 from amqbroker.config.model import (
     Amount,
     Config,
+    DeadLetters,
     Disk,
     Limits,
     Listener,
@@ -27,6 +28,7 @@ __all__ = [
     "Amount",
     "Config",
     "ConfigError",
+    "DeadLetters",
     "Disk",
     "Limits",
     "Listener",

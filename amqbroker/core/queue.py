@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final, final
 from mypy_extensions import i64
 
 from amqbroker.core.consumer import Consumers
+from amqbroker.core.discard import DELIVERY_LIMIT, Discard
 from amqbroker.core.entry import QueueEntry
 from amqbroker.core.held import HeldGet
 from amqbroker.core.line import Line
-from amqbroker.core.rules import Rules
+from amqbroker.core.rules import NO_LIMIT, Rules
 from amqbroker.core.timers import Timer
 from amqbroker.exchanges.base import Table
 from amqbroker.message import Message
@@ -27,6 +28,7 @@ from amqbroker.wire.properties import priority_of
 if TYPE_CHECKING:
     from amqbroker.core.client import Client
     from amqbroker.core.turn import Turn
+    from amqbroker.core.vhost import VirtualHost
 
 # Messages that one queue may send in one turn, so that others and the sockets get theirs.
 DELIVERIES_A_TURN: Final = 4096
@@ -51,7 +53,11 @@ class Queue:
         "durable",
         "expiry",
         "had_consumer",
+        "held",
+        "held_bytes",
+        "holds_back",
         "id",
+        "is_awaited",
         "levels",
         "line",
         "name",
@@ -60,6 +66,7 @@ class Queue:
         "served",
         "unacked_count",
         "used_at",
+        "vhost",
         "waiting_gets",
     )
 
@@ -74,6 +81,8 @@ class Queue:
         arguments: Table,
     ) -> None:
         self._turn = turn
+        # Where it lives; None for a queue that was never added anywhere.
+        self.vhost: VirtualHost | None = None
         self.id: i64 = queue_id
         self.name = name
         self.durable = durable
@@ -91,6 +100,13 @@ class Queue:
         self.had_consumer = False
         self.deleted = False
         self.dirty = False
+        # Its dead letters that are refused by full queues (discard.py); with too many of them its
+        # own messages are held back.
+        self.held: i64 = 0
+        self.held_bytes: i64 = 0
+        self.holds_back = False
+        # This queue is full, and dead letters wait for room in it.
+        self.is_awaited = False
         # When this queue last sent anything, on the turn's count.
         self.served: i64 = 0
         # Of a queue that expires: its timer, and when it was last used.
@@ -178,6 +194,8 @@ class Queue:
     def deliver(self) -> bool:
         """Send what consumers can take; True if there is more to send than one turn allows."""
         self.dirty = False
+        if self.holds_back:
+            return False
         line = self.line
         has_levels = self.levels is not None
         consumers = self.consumers
@@ -203,9 +221,17 @@ class Queue:
         return sent == DELIVERIES_A_TURN and self.ready_count() > 0
 
     def discard(self, entries: list[QueueEntry], reason: int) -> None:
-        """Entries that are neither ready nor outstanding leave for this reason (discard.py)."""
+        """Entries that are neither ready nor outstanding leave for this reason: to the dead-letter
+        exchange at the end of the turn (discard.py), or for ever."""
+        if self.rules.dead_letter_exchange is not None:
+            self._turn.discards.append(Discard(self, entries, reason))
+            return
         for entry in entries:
             entry.line.settle(entry)
+
+    def is_full(self) -> bool:
+        """Whether this queue refuses one more message."""
+        return False
 
     def requeue(self, entries: list[QueueEntry]) -> None:
         """Outstanding entries come back to their places, marked as redelivered."""
@@ -217,6 +243,8 @@ class Queue:
             entry.redelivered = True
             entry.deliveries += 1
             entry.consumer = None
+        if self.rules.counts_deliveries:
+            entries = self._counted(entries)
         if self.levels is None:
             self.line.ready.put_back(entries)
         else:
@@ -225,6 +253,21 @@ class Queue:
                 if back:
                     line.ready.put_back(back)
         self.wake()
+
+    def _counted(self, entries: list[QueueEntry]) -> list[QueueEntry]:
+        """Keep the counts of these deliveries; which entries may be delivered once more. The others
+        are discarded."""
+        limit = self.rules.delivery_limit
+        kept: list[QueueEntry] = []
+        over: list[QueueEntry] = []
+        for entry in entries:
+            if limit != NO_LIMIT and entry.deliveries > limit:
+                over.append(entry)
+            else:
+                kept.append(entry)
+        if over:
+            self.discard(over, DELIVERY_LIMIT)
+        return kept
 
     def purge(self) -> int:
         """Drop every ready message; how many there were."""

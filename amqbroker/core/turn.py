@@ -17,6 +17,7 @@ from amqbroker.store.backlog import SegmentOutbox
 if TYPE_CHECKING:
     from amqbroker.core.channel import Channel
     from amqbroker.core.client import Client
+    from amqbroker.core.discard import Discard
     from amqbroker.core.queue import Queue
 
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class Turn:
     """The work lists of the turn that is under way."""
 
-    __slots__ = ("confirming", "memory", "outputs", "queues", "served", "wall_offset")
+    __slots__ = ("confirming", "discards", "memory", "outputs", "queues", "served", "wall_offset")
 
     def __init__(self, memory: Memory | None = None) -> None:
         self.memory = memory if memory is not None else Memory(SegmentOutbox(bytes(8)))
@@ -34,6 +35,8 @@ class Turn:
         self.served: i64 = 0
         # Channels with publisher confirms that may be sent now.
         self.confirming: list[Channel] = []
+        # What left its queues without an ack, and has a dead-letter exchange to go to.
+        self.discards: list[Discard] = []
         # Clients with bytes to send, or that must be closed.
         self.outputs: list[Client] = []
         # What makes the time of day of the node's monotonic time, in seconds. It stays as it was at

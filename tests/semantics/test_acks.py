@@ -146,7 +146,6 @@ def test_fact_177_nack_multiple(bench: Bench) -> None:
 
 
 @fact(177)
-@not_yet("dead-lettering")
 def test_fact_177_rejected_messages_are_dead_lettered(bench: Bench) -> None:
     ch = bench.channel()
     queue, dead = bench.name(), bench.name("dead")
