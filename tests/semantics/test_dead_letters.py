@@ -534,7 +534,7 @@ def test_fact_178_every_return_counts(
     assert ch.must_get(queue).headers == {"x-delivery-count": 1}
 
 
-@fact(178, 180)
+@fact(178)
 def test_fact_178_a_lost_channel_counts(bench: Bench) -> None:
     ch, queue = _limited(bench, 5)
     ch.fill(queue, b"1")
