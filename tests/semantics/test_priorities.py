@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pamqp.commands import Basic, Queue
+from pamqp.common import FieldTable
 
 from .conftest import Bench
 from .marks import fact
@@ -106,7 +107,7 @@ def test_fact_208_quorum_queues_have_no_priorities(bench: Bench) -> None:
     """As in RabbitMQ 3.13: the argument is refused, the property is ignored."""
     ch = bench.channel()
     queue = bench.name()
-    quorum = {"x-queue-type": "quorum"}
+    quorum: FieldTable = {"x-queue-type": "quorum"}
     ch.declare_queue(queue, durable=True, arguments=quorum)
     _publish(ch, queue, (b"low", 1), (b"high", 9), mode=2)
     ch.wait_ready(queue, 2)
