@@ -19,11 +19,10 @@ Source: RabbitMQ 3.13's `mc:record_death`, `mc:is_death_cycle`, `mc_amqpl` (`dea
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from librt.strings import read_i32_be
 from mypy_extensions import i64
-from pamqp.common import FieldTable, FieldValue
 
 from amqbroker.message import Message
 from amqbroker.wire import properties
@@ -37,6 +36,9 @@ from amqbroker.wire.tables import (
     value_end,
 )
 
+if TYPE_CHECKING:
+    from pamqp.common import FieldTable
+
 REJECTED_REASON: Final = "rejected"
 
 DEATHS: Final = "x-death"
@@ -45,8 +47,6 @@ MARK: Final = "x-last-death-reason"
 MARK_OCTETS: Final = bytes([len(MARK)]) + MARK.encode()
 FIRST_HEADERS: Final = ("x-first-death-exchange", "x-first-death-queue", "x-first-death-reason")
 LAST_HEADERS: Final = ("x-last-death-exchange", "x-last-death-queue", MARK)
-# Everything that a death writes.
-DEATH_HEADERS: Final = [DEATHS, *FIRST_HEADERS, *LAST_HEADERS]
 
 SHORT_STRING_MAX: Final = 255
 
@@ -91,6 +91,12 @@ class Deaths:
                 return True
         return False
 
+    def octets(self) -> bytes:
+        """The x-death header, with its key, as an entry of a headers table."""
+        entries = b"".join(self.entries)
+        key = bytes([len(DEATHS)]) + DEATHS.encode()
+        return key + bytes([ARRAY]) + len(entries).to_bytes(4, "big") + entries
+
     def queues(self) -> list[str]:
         """Where the message died, the newest first."""
         return [str(decode_checked_table(entry, 1).get("queue")) for entry in self.entries]
@@ -124,19 +130,12 @@ def make_letter(
     """
     header = message.header
     source, own_key = split_address(message.address)
-    own_keys = [own_key]
-    copies = b"\x02CC" in header
-    if copies:
-        table = properties.headers_of(header) or {}
-        cc = table.get("CC")
-        if isinstance(cc, list):
-            own_keys.extend([each for each in cc if isinstance(each, str)])
+    own_keys = [own_key, *_copies(header)]
     death: FieldTable = {}
     expiration = properties.property_text(header, properties.EXPIRATION)
     if expiration is not None:
         death["original-expiration"] = expiration
         header = properties.without_property(header, properties.EXPIRATION)
-    texts: list[FieldValue] = [as_text(each) for each in own_keys]
     name = as_text(queue)
     from_exchange = as_text(source)
     death["count"] = 1
@@ -144,41 +143,38 @@ def make_letter(
     death["queue"] = name
     death["time"] = EPOCH + timedelta(seconds=seconds)
     death["exchange"] = from_exchange
-    death["routing-keys"] = texts
+    death["routing-keys"] = [as_text(each) for each in own_keys]
     deaths = Deaths(entries_of(header) if believe or is_marked(header) else [])
-    is_first = not deaths.entries
-    deaths.record(death)
     written: FieldTable = {
         MARK: reason,
         "x-last-death-queue": name,
         "x-last-death-exchange": from_exchange,
     }
-    if is_first:
+    removed = [DEATHS, *LAST_HEADERS]
+    if not deaths.entries:
         written["x-first-death-reason"] = reason
         written["x-first-death-queue"] = name
         written["x-first-death-exchange"] = from_exchange
-        removed = list(DEATH_HEADERS)
-    else:
-        removed = [DEATHS, *LAST_HEADERS]
+        removed.extend(FIRST_HEADERS)
+    deaths.record(death)
     keys = own_keys
     if key is not None:
         keys = [key]
-        if copies:
-            # They do not count any more, at the next death neither.
-            removed.append("CC")
-    octets = b"".join(deaths.entries)
-    first = (
-        encode_table(written)[4:]
-        + bytes([len(DEATHS)])
-        + DEATHS.encode()
-        + bytes([ARRAY])
-        + len(octets).to_bytes(4, "big")
-        + octets
-    )
+        # The others do not count any more, at the next death neither.
+        removed.append("CC")
+    first = encode_table(written)[4:] + deaths.octets()
     header = properties.with_first_entries(header, first, removed)
     address = _short(exchange) + _short(keys[0])
     letter = Message(0, address, 0, header, message.body, message.persistent)
     return Letter(letter, keys, deaths)
+
+
+def _copies(header: bytes) -> list[str]:
+    """The routing keys in the CC header."""
+    if b"\x02CC" not in header:
+        return []
+    copies = (properties.headers_of(header) or {}).get("CC")
+    return [each for each in copies if isinstance(each, str)] if isinstance(copies, list) else []
 
 
 def is_marked(header: bytes) -> bool:

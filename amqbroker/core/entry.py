@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64
-from pamqp.common import FieldTable
 
 from amqbroker.message import Entry, Message
 from amqbroker.wire.properties import with_edited_headers
 
 if TYPE_CHECKING:
+    from pamqp.common import FieldTable
+
     from amqbroker.core.consumer import Consumer
     from amqbroker.core.line import Line
 

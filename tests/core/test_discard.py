@@ -89,7 +89,8 @@ def test_what_is_said_is_said_once(house: House, ch: Channel) -> None:
     reject_all(ch, "q", 2)
     reject_all(ch, "q", 1)
     assert warnings(house) == [
-        "dead letters of queue 'q' in vhost '/' are dropped: there is no exchange 'gone' in vhost '/'"
+        "dead letters of queue 'q' in vhost '/' are dropped: "
+        "there is no exchange 'gone' in vhost '/'"
     ]
 
 

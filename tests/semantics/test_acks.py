@@ -7,7 +7,7 @@ from pamqp.commands import Basic
 
 from . import wire
 from .conftest import Bench
-from .marks import fact, not_yet
+from .marks import fact
 from .peer import Channel
 
 

@@ -11,7 +11,8 @@ from pamqp.common import FieldTable, FieldValue
 
 from .conftest import Bench
 from .marks import differs_on_reference, fact
-from .peer import Channel, Message
+from .messages import Message
+from .peer import Channel
 
 
 def _deaths(message: Message) -> list[FieldTable]:
