@@ -58,6 +58,11 @@ class Pair:
             found = self.unacked.take_until(tag)
             assert found == (wanted or None)
             self._gone(wanted)
+        elif action == "below":
+            # Of a tag that need not be outstanding.
+            wanted = [entry for key, entry in self.model.items() if key < tag + 1]
+            assert self.unacked.take_below(tag + 1) == wanted
+            self._gone(wanted)
         elif action == "all":
             assert self.unacked.take_all() == list(self.model.values())
             self._gone(list(self.model.values()))
