@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from pamqp.commands import Basic, Tx
+from pamqp.common import FieldTable
 
 from amqbroker.core.channel import FORGIVEN_MAX
 from amqbroker.core.policies import ALL, Policy
@@ -223,7 +224,7 @@ def test_an_auto_delete_queue_goes_with_its_late_consumer(house: House, ch: Chan
 
 def test_the_next_consumer_of_a_single_active_one_takes_over(house: House, ch: Channel) -> None:
     other = house.channel()
-    arguments = {"x-consumer-timeout": TIMEOUT_MS, "x-single-active-consumer": True}
+    arguments: FieldTable = {"x-consumer-timeout": TIMEOUT_MS, "x-single-active-consumer": True}
     ch.declare_queue("q", arguments=arguments)
     ch.fill("q", b"1")
     ch.consume("q", "stuck")

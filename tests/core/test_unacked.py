@@ -13,7 +13,9 @@ from tests.core.house import make_entry, make_queue
 STEPS = st.lists(
     st.tuples(
         st.integers(0, 5) | st.integers(60, 200),
-        st.sampled_from(["take", "take", "until", "until", "again", "all", "restore", "unknown"]),
+        st.sampled_from(
+            ["take", "take", "until", "until", "below", "again", "all", "restore", "unknown"]
+        ),
         st.floats(0, 1),
     ),
     min_size=1,
