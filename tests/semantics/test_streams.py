@@ -23,15 +23,16 @@ def test_fact_231_a_stream_is_refused(bench: Bench) -> None:
 
 
 @fact(232)
-def test_fact_232_an_offset_is_ignored_where_there_is_no_stream(bench: Bench) -> None:
+def test_fact_232_an_offset_is_refused_where_there_is_no_stream(bench: Bench) -> None:
     ch = bench.channel()
     queue = bench.name()
     ch.declare_queue(queue)
-    ch.publish(b"m", key=queue)
-    ch.consume(queue, "c", arguments={"x-stream-offset": "first"})
-    message = ch.expect_delivery(b"m", "c")
-    ch.ack(message.tag)
-    assert ch.purge(queue) == 0
+    ch.fails(
+        Basic.Consume(queue=queue, arguments={"x-stream-offset": "first"}),
+        406,
+        f"PRECONDITION_FAILED - invalid arg 'x-stream-offset' for queue '{queue}' in vhost '/' "
+        "of queue type rabbit_classic_queue",
+    )
 
 
 @fact(233)
