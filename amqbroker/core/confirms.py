@@ -59,6 +59,10 @@ class Confirms:
         """Whether any publish was not answered yet."""
         return self._confirmed < self.publish_seq
 
+    def pending_count(self) -> i64:
+        """How many publishes were not answered yet."""
+        return self.publish_seq - self._confirmed
+
     def flush(self, out: Outbox, channel: i64, synced_position: i64) -> bool:
         """Write the acks for all that is durable up to this position; whether there was anything to
         write."""

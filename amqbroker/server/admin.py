@@ -24,6 +24,7 @@ from amqbroker.server.control import (
     Arguments,
     CommandError,
     Commands,
+    Parameter,
     Result,
 )
 from amqbroker.store.backup import GrowingFiles
@@ -45,7 +46,7 @@ class Admin:
         self.commands = Commands()
         self.commands.add("ping", self.ping)
         self.commands.add("status", self.status)
-        self.commands.add("backup", self.backup, ("destination",))
+        self.commands.add("backup", self.backup, Parameter("destination"))
         self.commands.add("cancel-backup", self.cancel_backup)
 
     async def ping(self, _arguments: Arguments) -> Result:
@@ -86,7 +87,7 @@ class Admin:
         if self._backup is not None:
             raise CommandError(REFUSED, "another backup is under way")
         started_at = time.monotonic()
-        destination = Path(str(arguments["destination"]))
+        destination = Path(arguments.text("destination"))
         with anyio.CancelScope() as scope:
             self._backup = scope
             try:
