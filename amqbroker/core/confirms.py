@@ -55,6 +55,10 @@ class Confirms:
                 return
         runs.append(Run(position, seq))
 
+    def last_position(self) -> i64:
+        """What the last publish waits for; 0 for nothing, or if it was answered."""
+        return self._runs[-1].position if self._runs else 0
+
     def pending(self) -> bool:
         """Whether any publish was not answered yet."""
         return self._confirmed < self.publish_seq

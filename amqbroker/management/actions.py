@@ -7,9 +7,8 @@ Source: RabbitMQ's `rabbit_amqqueue` (`delete`, `purge`), `rabbit_networking` (`
 from __future__ import annotations
 
 from base64 import b64encode
-from typing import Final, cast
-
-from pamqp.common import FieldTable
+from codecs import getincrementaldecoder
+from typing import TYPE_CHECKING, Final, cast
 
 from amqbroker.core.broker import Broker
 from amqbroker.core.client import Client
@@ -20,6 +19,9 @@ from amqbroker.management.listing import connection_pid, find_vhost
 from amqbroker.management.values import problem_of, table_to_json
 from amqbroker.message import MANDATORY, Message
 from amqbroker.wire.properties import PERSISTENT, SHORT_STRING_MAX, decode_properties, encode_header
+
+if TYPE_CHECKING:
+    from pamqp.common import FieldTable
 
 NUMBERS: Final = ("delivery_mode", "priority", "timestamp")
 OCTET_MAX: Final = 255
@@ -140,8 +142,10 @@ def shown_message(
     """A message in the columns MESSAGE_COLUMNS; a body that is no text is in base64."""
     end = 1 + message.address[0]
     body = message.body[:body_bytes_max]
+    is_whole = len(body) == len(message.body)
     try:
-        payload, encoding = body.decode(), "string"
+        # A text that was cut may end within a character.
+        payload, encoding = getincrementaldecoder("utf-8")().decode(body, is_whole), "string"
     except UnicodeDecodeError:
         payload, encoding = b64encode(body).decode(), "base64"
     return [

@@ -147,6 +147,11 @@ def _active_consumer_tag(item: QueueItem) -> str:
     return "" if consumer is None else consumer.tag
 
 
+def on_disk(queue: Queue) -> int:
+    """How many ready messages are on disk only."""
+    return sum(int(line.ready.on_disk) for line in queue.lines())
+
+
 def _owner_pid(item: QueueItem) -> str:
     owner = item[1].owner
     return "" if owner is None else connection_pid(owner)
@@ -164,13 +169,13 @@ QUEUES: Final[Kind[QueueItem]] = Kind(
         "exclusive": lambda item: item[1].owner is not None,
         "owner_pid": _owner_pid,
         "arguments": lambda item: table_to_json(item[1].arguments),
-        "messages": lambda item: int(item[1].ready.count + item[1].unacked_count),
-        "messages_ready": lambda item: int(item[1].ready.count),
+        "messages": lambda item: int(item[1].ready_count() + item[1].unacked_count),
+        "messages_ready": lambda item: int(item[1].ready_count()),
         "messages_unacknowledged": lambda item: int(item[1].unacked_count),
         "messages_ram": lambda item: int(
-            item[1].ready.count - item[1].ready.on_disk + item[1].unacked_count
+            item[1].ready_count() - on_disk(item[1]) + item[1].unacked_count
         ),
-        "messages_paged_out": lambda item: int(item[1].ready.on_disk),
+        "messages_paged_out": lambda item: on_disk(item[1]),
         "consumers": lambda item: len(item[1].consumers.all),
         "exclusive_consumer_pid": _exclusive_consumer_pid,
         "exclusive_consumer_tag": _exclusive_consumer_tag,
@@ -288,7 +293,7 @@ def address_in(name: str, end: int) -> tuple[str, int]:
 
 def _properties(client: Client) -> dict[str, object]:
     introduction = client.introduction
-    return {} if introduction is None else table_to_json(introduction.properties)
+    return {} if introduction is None else table_to_json(dict(introduction.properties))
 
 
 CONNECTIONS: Final[Kind[Client]] = Kind(

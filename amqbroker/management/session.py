@@ -17,7 +17,7 @@ from amqbroker.core.channel import Channel
 from amqbroker.core.client import Client
 from amqbroker.core.confirms import Confirms
 from amqbroker.core.entry import QueueEntry
-from amqbroker.core.held import DROP, REQUEUE
+from amqbroker.core.held import ACK, REQUEUE
 from amqbroker.core.publishing import publish
 from amqbroker.core.vhost import VirtualHost
 from amqbroker.errors import AmqpError
@@ -80,6 +80,6 @@ class Session:
     def close(self, *, ack: bool) -> None:
         """The end: what was taken is done with, or goes back to its place."""
         entries = self._channel.unacked.take_all()
-        settling.finish(self._channel, entries, DROP if ack else REQUEUE)
+        settling.finish(self._channel, entries, ACK if ack else REQUEUE)
         self._client.output.take()
         self._client.lost()

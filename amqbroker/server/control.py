@@ -217,9 +217,7 @@ def _as_answers() -> Iterator[None]:
 class Request:
     """A line of a client that makes sense."""
 
-    def __init__(
-        self, request_id: object, command: str, arguments: Mapping[str, object]
-    ) -> None:
+    def __init__(self, request_id: object, command: str, arguments: Mapping[str, object]) -> None:
         self.id = request_id
         self.command = command
         self.arguments = arguments

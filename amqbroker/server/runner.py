@@ -180,6 +180,11 @@ class Runner:
                 raise DiskError(f"the change was made, but will not outlive a restart: {failure}")
             await self.wait_turn()
 
+    async def read_at(self, name: str, offset: int, length: int) -> bytes:
+        """A piece of a segment. Raises DiskError."""
+        async with self._reads:
+            return await self._read_at(name, offset, length)
+
     # The turn.
 
     def end_turn(self) -> None:

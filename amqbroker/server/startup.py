@@ -29,6 +29,7 @@ from amqbroker.node import Node
 from amqbroker.server.admin import Admin
 from amqbroker.server.control import ControlServer
 from amqbroker.server.listeners import Listeners, StartError
+from amqbroker.server.operations import Operations
 from amqbroker.server.runner import Runner
 from amqbroker.store.files import DataFolder, open_data_folder
 
@@ -124,7 +125,9 @@ async def serve(
         report_recovery(folder)
         runner = Runner(node, folder.writer.write, folder.read_at)
         listeners = Listeners(runner)
-        control = ControlServer(data_dir, Admin(node, folder, data_dir).commands)
+        admin = Admin(node, folder, data_dir)
+        Operations(runner, admin.commands)
+        control = ControlServer(data_dir, admin.commands)
         try:
             await listeners.open(config)
             async with anyio.create_task_group() as tasks:

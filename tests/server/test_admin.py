@@ -18,7 +18,7 @@ from amqbroker.config import Config
 from amqbroker.node import Node
 from amqbroker.server import admin as admin_module
 from amqbroker.server.admin import Admin, resident_bytes
-from amqbroker.server.control import Arguments, CommandError, Result
+from amqbroker.server.control import CommandError, Result
 from amqbroker.store.backup import Backup
 from amqbroker.store.files import DataFolder, RealDisk, open_data_folder
 from amqbroker.store.inspect import inspect_folder
@@ -39,7 +39,9 @@ class House:
 
     async def run(self, name: str, **arguments: object) -> Result:
         """Carry out a command."""
-        return await self.admin.commands.run(name, arguments)
+        result = await self.admin.commands.run(name, arguments)
+        assert isinstance(result, dict)
+        return result
 
     def ask(self, name: str, **arguments: object) -> Result:
         """Carry out a command, from outside."""
@@ -142,7 +144,7 @@ def test_a_backup_can_be_cancelled(
 # A broker that serves.
 
 
-def ask(process: BrokerProcess, command: str, **arguments: str) -> Arguments:
+def ask(process: BrokerProcess, command: str, **arguments: str) -> Result:
     """The result of a command."""
     with ControlClient(process.data_dir, 15) as client:
         result = client.ask(command, arguments)["result"]
