@@ -93,7 +93,9 @@ class Node:
         recovered: Recovered | None,
         random: Random,
         now: float,
+        wall: float = 0.0,
     ) -> None:
+        """`wall` is the time of day at `now`, in seconds since 1970."""
         properties = server_properties(
             config.server_properties.product,
             config.server_properties.version,
@@ -107,6 +109,7 @@ class Node:
         users = UserStore(make_users(config, random), config.loopback_users)
         self._broker = Broker(config, offer, users, journal, random)
         self._broker.now = now
+        self._broker.turn.wall_offset = wall - now
         self._journal = journal
         if recovered is not None:
             restore(self._broker, recovered)

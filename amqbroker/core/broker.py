@@ -89,6 +89,10 @@ class Broker:
         """One line for the log."""
         self.log_lines.append(LogLine(level, text, fields))
 
+    def wall_ms(self) -> i64:
+        """The time of day, in milliseconds since 1970."""
+        return i64((self.now + self.turn.wall_offset) * 1000)
+
     @property
     def memory_bytes(self) -> int:
         """What messages take in memory, in bytes."""

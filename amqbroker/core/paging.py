@@ -74,6 +74,7 @@ def _load(broker: Broker, line: Line, name: str, data: bytes) -> None:
     redelivered = backlog.redelivered if backlog.redelivered.total > 0 else None
     entries: list[QueueEntry | None] = []
     size: i64 = 0
+    body_bytes: i64 = 0
     kept: i64 = 0
     while reader.next_block():
         if not backlog.wants_block(reader):
@@ -97,8 +98,9 @@ def _load(broker: Broker, line: Line, name: str, data: bytes) -> None:
             )
             memory.hold(message)
             size += message.cost
+            body_bytes += len(message.body)
             entries.append(entry)
-    lost = backlog.end_read(reader, len(data), len(entries), kept)
+    lost = backlog.end_read(reader, len(data), len(entries), kept, body_bytes)
     line.ready.load(entries, size, lost, backlog.next_index)
     for offset, what in reader.problems:
         _report(broker, queue, name, offset, what)
