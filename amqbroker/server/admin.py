@@ -14,6 +14,7 @@ from typing import Final, final
 import anyio
 
 from amqbroker import __version__
+from amqbroker.config.shown import shown
 from amqbroker.errors import DiskError
 from amqbroker.node import Node
 from amqbroker.server.control import (
@@ -46,6 +47,7 @@ class Admin:
         self.commands = Commands()
         self.commands.add("ping", self.ping)
         self.commands.add("status", self.status)
+        self.commands.add("environment", self.environment)
         self.commands.add("backup", self.backup, Parameter("destination"))
         self.commands.add("cancel-backup", self.cancel_backup)
 
@@ -76,6 +78,10 @@ class Admin:
             "alarm": counts.alarm,
             "backup_running": self._backup is not None,
         }
+
+    async def environment(self, _arguments: Arguments) -> Result:
+        """The configuration in effect, without passwords."""
+        return shown(self._node.broker.config)
 
     async def backup(self, arguments: Arguments) -> Result:
         """A consistent copy of the data folder in a new one."""

@@ -13,7 +13,7 @@ import pytest
 from pamqp import commands as amqp
 
 from amqbroker import __version__
-from amqbroker.cli.control import ControlClient
+from amqbroker.cli.client import ControlClient
 from amqbroker.config import Config
 from amqbroker.node import Node
 from amqbroker.server import admin as admin_module
@@ -64,7 +64,7 @@ def test_ping_says_who_answers(house: House) -> None:
         "product": "amqbroker",
         "version": __version__,
         "protocol": 1,
-        "commands": ["backup", "cancel-backup", "ping", "status"],
+        "commands": ["backup", "cancel-backup", "environment", "ping", "status"],
     }
 
 
