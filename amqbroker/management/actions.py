@@ -15,7 +15,8 @@ from amqbroker.core.client import Client
 from amqbroker.core.names import queue_resource
 from amqbroker.core.queue import Queue
 from amqbroker.management.errors import BAD_ARGUMENT, NOT_FOUND, REFUSED, ManagementError
-from amqbroker.management.listing import connection_pid, find_vhost
+from amqbroker.management.listing import connection_pid
+from amqbroker.management.lookup import find_vhost
 from amqbroker.management.values import problem_of, table_to_json
 from amqbroker.message import MANDATORY, Message
 from amqbroker.wire.properties import PERSISTENT, SHORT_STRING_MAX, decode_properties, encode_header

@@ -26,7 +26,9 @@ from amqbroker.core.queue import Queue
 from amqbroker.core.vhost import VirtualHost
 from amqbroker.exchanges.base import EXCHANGE, QUEUE, Binding, Destination, Exchange
 from amqbroker.exchanges.registry import DEFAULT_EXCHANGE
-from amqbroker.management.errors import BAD_ARGUMENT, NOT_FOUND, ManagementError
+from amqbroker.management.errors import BAD_ARGUMENT, ManagementError
+from amqbroker.management.lookup import find_vhost
+from amqbroker.management.policies import policy_of_exchange, policy_of_queue
 from amqbroker.management.values import table_to_json
 from amqbroker.wire import handshake
 
@@ -85,14 +87,6 @@ class Kind(Generic[T]):
     ) -> Iterator[Row]:
         for item in self.items(broker, vhosts):
             yield [getter(item) for getter in getters]
-
-
-def find_vhost(broker: Broker, name: str) -> VirtualHost:
-    """The virtual host of this name. Raises ManagementError."""
-    found = broker.vhosts.get(name)
-    if found is None:
-        raise ManagementError(NOT_FOUND, f"there is no virtual host '{name}'")
-    return found
 
 
 def connection_pid(client: Client) -> str:
@@ -169,6 +163,11 @@ QUEUES: Final[Kind[QueueItem]] = Kind(
         "exclusive": lambda item: item[1].owner is not None,
         "owner_pid": _owner_pid,
         "arguments": lambda item: table_to_json(item[1].arguments),
+        "policy": lambda item: policy_of_queue(item[1])["policy"],
+        "operator_policy": lambda item: policy_of_queue(item[1])["operator_policy"],
+        "effective_policy_definition": lambda item: policy_of_queue(item[1])[
+            "effective_policy_definition"
+        ],
         "messages": lambda item: int(item[1].ready_count() + item[1].unacked_count),
         "messages_ready": lambda item: int(item[1].ready_count()),
         "messages_unacknowledged": lambda item: int(item[1].unacked_count),
@@ -210,6 +209,7 @@ EXCHANGES: Final[Kind[ExchangeItem]] = Kind(
         "auto_delete": lambda item: item[1].auto_delete,
         "internal": lambda item: item[1].internal,
         "arguments": lambda item: table_to_json(item[1].arguments),
+        "policy": lambda item: policy_of_exchange(item[0], item[1])["policy"],
     },
     _exchanges,
 )

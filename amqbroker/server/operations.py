@@ -18,6 +18,7 @@ from amqbroker.core.broker import Broker
 from amqbroker.errors import DiskError
 from amqbroker.management import actions, listing
 from amqbroker.management.listing import Kind
+from amqbroker.management.lookup import find_vhost
 from amqbroker.management.peeking import Peek, Seen
 from amqbroker.management.session import Session
 from amqbroker.server.control import (
@@ -168,7 +169,7 @@ class Operations:
         )
 
         def publish(broker: Broker) -> tuple[bool, int]:
-            session = Session(broker, listing.find_vhost(broker, arguments.text("vhost")))
+            session = Session(broker, find_vhost(broker, arguments.text("vhost")))
             try:
                 return session.publish(message)
             finally:
@@ -182,9 +183,7 @@ class Operations:
     async def get(self, arguments: Arguments) -> Rows:
         """Take messages of a queue, for good or to put them back."""
         vhost, name, count = arguments.text("vhost"), arguments.text("name"), _count(arguments)
-        session = self._runner.administer(
-            lambda broker: Session(broker, listing.find_vhost(broker, vhost))
-        )
+        session = self._runner.administer(lambda broker: Session(broker, find_vhost(broker, vhost)))
         ack = False
         try:
             with anyio.fail_after(DISK_TIMEOUT_S):

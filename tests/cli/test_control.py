@@ -102,9 +102,7 @@ def test_a_ping_is_answered(running: Broker) -> None:
 
 def test_the_environment_is_the_configuration_without_passwords(running: Broker) -> None:
     result = invoke("ctl", "--data-dir", running.config.data_dir, "environment")
-    rows = dict(
-        line.split(maxsplit=1) for line in result.stdout.splitlines() if " " in line
-    )
+    rows = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if " " in line)
     assert rows["data_dir"] == running.config.data_dir
     assert rows["limits.frame_max"] == "131072"
     assert "guest" in rows["users"]

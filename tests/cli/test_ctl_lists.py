@@ -62,7 +62,7 @@ def test_a_mistake_is_named(running: Broker) -> None:
     result = invoke(running, "list_queues", "-p", "nowhere")
     assert (result.exit_code, result.stderr) == (
         69,
-        "amqbroker: there is no virtual host 'nowhere'\n",
+        "amqbroker: Virtual host 'nowhere' does not exist\n",
     )
 
 

@@ -62,7 +62,7 @@ def test_a_virtual_host_or_all_of_them() -> None:
     assert rows(house, QUEUES, "name", "vhost", vhost="") == [["here", "/"], ["there", "other"]]
     assert len(rows(house, CONNECTIONS, "user", vhost="other")) == 1
     assert len(rows(house, CONNECTIONS, "user", vhost="")) == 2
-    with pytest.raises(ManagementError, match="no virtual host 'nowhere'"):
+    with pytest.raises(ManagementError, match="Virtual host 'nowhere' does not exist"):
         rows(house, QUEUES, vhost="nowhere")
 
 
