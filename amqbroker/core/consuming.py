@@ -12,7 +12,7 @@ from pamqp.base import Frame
 
 from amqbroker.core import access
 from amqbroker.core.ack_timeouts import TIMEOUT_ARGUMENT, watch_consumer, watch_get
-from amqbroker.core.arguments import time_error
+from amqbroker.core.arguments import check_consumer_arguments, queue_type, time_error
 from amqbroker.core.channel import ON_DISK
 from amqbroker.core.consumer import Consumer
 from amqbroker.core.held import HeldGet
@@ -43,6 +43,9 @@ def consume(channel: Channel, frame: Frame) -> None:
     queue = vhost.queue(name)
     access.check_owner(channel.client, queue, vhost.name)
     arguments: Table = dict(method.arguments or {})
+    check_consumer_arguments(
+        queue_resource(name, vhost.name), queue_type(queue.arguments), arguments
+    )
     priority = _priority(queue, vhost.name, arguments)
     _check_timeout(queue, vhost.name, arguments)
     consumers = queue.consumers
