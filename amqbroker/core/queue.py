@@ -112,6 +112,18 @@ class Queue:
         self.expiry: Timer | None = None
         self.used_at = 0.0
 
+    def set_rules(self, rules: Rules) -> None:
+        """Other rules hold from now on: what they ask of the messages that are here is done at the
+        turn's end. Messages keep the expiry that they have."""
+        self.rules = rules
+        if rules.limit_messages():
+            self.has_rules = True
+        self.wake()
+
+    def expect_expiry(self) -> None:
+        """A message with an expiry of its own comes, or was found at a start."""
+        self.has_rules = True
+
     # Lines.
 
     def ids(self) -> i64:
@@ -175,19 +187,6 @@ class Queue:
         for line in self.levels:
             size += line.body_bytes()
         return size
-
-    # Rules.
-
-    def set_rules(self, rules: Rules) -> None:
-        """Other rules hold from now on; messages keep the expiry that they have."""
-        self.rules = rules
-        if rules.limit_messages():
-            self.has_rules = True
-            self.wake()
-
-    def expect_expiry(self) -> None:
-        """A message with an expiry of its own comes, or was found at a start."""
-        self.has_rules = True
 
     # In and out.
 
