@@ -68,7 +68,7 @@ def drop_expired(queue: Queue, drops_max: i64, with_new: bool) -> i64:
             if not _drop_expired_segment(queue, line, wall_ms):
                 break
         else:
-            entry = ready.first()
+            entry = ready.head()
             if entry.expires_at == 0 or entry.expires_at > wall_ms:
                 break
             if not with_new and entry.index >= line.seen_index:
@@ -113,7 +113,7 @@ def set_head_timer(queue: Queue) -> None:
             return
         expires_at = backlog.next_segment().expires_from
     else:
-        expires_at = ready.first().expires_at
+        expires_at = ready.head().expires_at
     if expires_at == 0:
         return
     turn = queue.turn

@@ -114,7 +114,7 @@ class Ready:
         self._head = head
         return entry
 
-    def first(self) -> QueueEntry:
+    def head(self) -> QueueEntry:
         """The entry that `take` would remove, under the same conditions."""
         if self._late:
             self._sort_late()
