@@ -15,6 +15,7 @@ from mypy_extensions import i64
 from amqbroker.auth.users import UserStore
 from amqbroker.config import Config
 from amqbroker.core import log
+from amqbroker.core.ack_timeouts import watch_consumer
 from amqbroker.core.alarms import Alarms
 from amqbroker.core.line import Line
 from amqbroker.core.log import LogLine
@@ -67,6 +68,8 @@ class Broker:
         self.vhosts: dict[str, VirtualHost] = {}
         # JSON by name.
         self.global_parameters: dict[str, str] = {}
+        # How long a delivery may be outstanding where neither consumer nor queue says it.
+        self.consumer_timeout_ms: i64 = config.limits.consumer_timeout_ms or NO_LIMIT
         self.clients: dict[int, Client] = {}
         self.open_connections = 0
         # Clients whose consumers wait for room in their output buffer.
@@ -194,9 +197,12 @@ class Broker:
 
     def change_rules(self, vhost: VirtualHost, queue: Queue, rules: Rules) -> None:
         """Other rules hold for a queue; if it now expires at another time, that begins anew."""
-        before = queue.rules.expires_ms
+        before = queue.rules
         queue.set_rules(rules)
-        if rules.expires_ms == before:
+        if rules.consumer_timeout_ms != before.consumer_timeout_ms:
+            for consumer in queue.consumers.all:
+                watch_consumer(consumer)
+        if rules.expires_ms == before.expires_ms:
             return
         if queue.expiry is not None:
             self.timers.cancel(queue.expiry)
