@@ -255,8 +255,8 @@ class Node:
                     resume_gets(queue)
                 if queue.deliver() and not queue.deleted:
                     queue.wake()
-                if queue.is_awaited and not queue.is_full():
-                    dead_letters.has_room = True
+                if queue.is_awaited:
+                    dead_letters.look_at(queue)
                 if queue.levels is None:
                     broker.memory.look_at(queue.line)
                 else:

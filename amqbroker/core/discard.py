@@ -26,6 +26,7 @@ from amqbroker.core import log
 from amqbroker.core.dead_letters import Letter, make_letter
 from amqbroker.core.entry import QueueEntry
 from amqbroker.core.names import exchange_resource, queue_resource
+from amqbroker.core.rules import REJECT_PUBLISH_DLX
 from amqbroker.core.timers import TimerTarget
 from amqbroker.exchanges.base import Exchange
 from amqbroker.message import PENDING, Message
@@ -68,32 +69,54 @@ class Discard:
 
 
 @final
-class HeldLetter:
-    """A dead letter that some queues did not take yet; `position` is of those that did."""
+class Dying:
+    """An entry that is about to leave its queue.
 
-    __slots__ = ("entry", "message", "position", "targets")
+    `open` of its letters are not yet where they should be; `position` is of those that are.
+    """
 
-    def __init__(
-        self, entry: QueueEntry, message: Message, targets: list[Queue], position: i64
-    ) -> None:
+    __slots__ = ("entry", "open", "position", "queue")
+
+    def __init__(self, queue: Queue, entry: QueueEntry) -> None:
+        self.queue = queue
         self.entry = entry
+        self.open: i64 = 1
+        self.position: i64 = 0
+
+
+@final
+class HeldLetter:
+    """A dead letter that `target` has no room for."""
+
+    __slots__ = ("dying", "message", "target")
+
+    def __init__(self, dying: Dying, message: Message, target: Queue) -> None:
+        self.dying = dying
         self.message = message
-        self.targets = targets
-        self.position: i64 = position
+        self.target = target
 
 
 @final
 class DeadLettering(TimerTarget):
     """The dead letters of one node that are on their way."""
 
-    __slots__ = ("_broker", "_full", "_said", "_timer_is_set", "_unsynced", "has_room")
+    __slots__ = (
+        "_broker",
+        "_full",
+        "_said",
+        "_timer_is_set",
+        "_turned_away",
+        "_unsynced",
+        "has_room",
+    )
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        # Full queues and the letters that wait for the room, by the id of the queue. A letter that
-        # several queues refused waits for one after the other.
+        # The letters that wait for room, by the id of the full queue.
         self._full: dict[int, list[HeldLetter]] = {}
         self._timer_is_set = False
+        # Letters to full queues that send on what they refuse.
+        self._turned_away: list[HeldLetter] = []
         # Entries whose letters are in a batch that is not on disk yet.
         self._unsynced: list[tuple[int, QueueEntry]] = []
         self._said: dict[str, bool] = {}
@@ -108,21 +131,32 @@ class DeadLettering(TimerTarget):
         discards = self._broker.turn.discards
         left = DEAD_LETTERS_A_TURN
         done = 0
-        while done < len(discards) and left > 0:
+        while left > 0:
+            if self._turned_away:
+                held = self._turned_away.pop()
+                self._send(held.target, held.message, MAXLEN, held.dying)
+                left -= 1
+                continue
+            if done == len(discards):
+                break
             discard = discards[done]
-            end = min(len(discard.entries), discard.place + left)
-            left -= end - discard.place
-            while discard.place < end:
-                entry = discard.entries[discard.place]
-                discard.place += 1
-                self._send(discard.queue, entry, discard.reason)
+            entry = discard.entries[discard.place]
+            discard.place += 1
+            left -= 1
+            self._send(discard.queue, entry.message, discard.reason, Dying(discard.queue, entry))
             if discard.place == len(discard.entries):
                 done += 1
         del discards[:done]
 
     def has_work(self) -> bool:
         """Whether `work` has something to do."""
-        return self.has_room or bool(self._broker.turn.discards)
+        return self.has_room or bool(self._broker.turn.discards) or bool(self._turned_away)
+
+    def look_at(self, queue: Queue) -> None:
+        """A queue was served for which letters wait."""
+        letters = self._full.get(queue.id)
+        if letters is not None and not queue.refuses(letters[0].message):
+            self.has_room = True
 
     def synced(self, position: i64) -> None:
         """All batches up to this position are on disk."""
@@ -135,12 +169,13 @@ class DeadLettering(TimerTarget):
         del self._unsynced[:done]
 
     def entries(self) -> list[QueueEntry]:
-        """All that is on its way, and still belongs to its old queue."""
+        """All that is on its way, and still belongs to its old queue; some perhaps twice."""
         found = [entry for _, entry in self._unsynced]
         for discard in self._broker.turn.discards:
             found.extend(discard.entries[discard.place :])
+        found.extend([held.dying.entry for held in self._turned_away])
         for letters in self._full.values():
-            found.extend([held.entry for held in letters])
+            found.extend([held.dying.entry for held in letters])
         return found
 
     def on_timer(self, kind: int, now: float) -> None:
@@ -150,11 +185,12 @@ class DeadLettering(TimerTarget):
 
     # One letter.
 
-    def _send(self, queue: Queue, entry: QueueEntry, reason: int) -> None:
+    def _send(self, queue: Queue, message: Message, reason: int, dying: Dying) -> None:
+        """This message died in this queue; `dying` is the entry that it comes from in the end."""
         vhost = queue.vhost
         name = queue.rules.dead_letter_exchange
         if vhost is None or name is None:
-            entry.line.settle(entry)
+            self._arrived(dying, 0)
             return
         exchange = vhost.exchanges.get(name)
         if exchange is None:
@@ -163,11 +199,11 @@ class DeadLettering(TimerTarget):
                 f"dead letters of {queue_resource(queue.name, vhost.name)} are dropped: there is "
                 f"no {exchange_resource(name, vhost.name)}",
             )
-            entry.line.settle(entry)
+            self._arrived(dying, 0)
             return
         broker = self._broker
         letter = make_letter(
-            entry.message,
+            message,
             queue.name,
             REASONS[reason],
             int(broker.wall_ms() // 1000),
@@ -178,7 +214,11 @@ class DeadLettering(TimerTarget):
         targets = self._route(vhost, exchange, letter)
         if reason != REJECTED:
             targets = self._without_cycles(vhost, letter, targets)
-        self._deliver(queue, entry, reason, letter.message, targets)
+        may_wait = reason != MAXLEN and not queue.rules.at_most_once
+        position: i64 = 0
+        for target in targets:
+            position = max(position, self._deliver(dying, letter.message, target, may_wait))
+        self._arrived(dying, position)
 
     def _route(self, vhost: VirtualHost, exchange: Exchange, letter: Letter) -> list[Queue]:
         """Where a letter goes, as a publish would."""
@@ -209,23 +249,33 @@ class DeadLettering(TimerTarget):
             )
         return found
 
-    def _deliver(
-        self, queue: Queue, entry: QueueEntry, reason: int, message: Message, targets: list[Queue]
-    ) -> None:
-        position: i64 = 0
-        refusing: list[Queue] = []
-        for target in targets:
-            if target.id in self._full or target.is_full():
-                refusing.append(target)
-            else:
-                position = max(position, target.enqueue(message))
-        if refusing and reason != MAXLEN and not queue.rules.at_most_once:
-            self._hold(queue, HeldLetter(entry, message, refusing, position))
-        else:
-            self._leave(entry, position)
+    def _deliver(self, dying: Dying, message: Message, target: Queue, may_wait: bool) -> i64:
+        """To one queue; the position to wait for, or 0 if it refused and the letter is on its way
+        elsewhere, waits, or is dropped."""
+        if target.id not in self._full:
+            if target.refuses(message):
+                # Consumers may take, and time may have taken, what is in the way.
+                target.catch_up()
+            if not target.refuses(message):
+                return target.enqueue(message)
+        rules = target.rules
+        if rules.overflow == REJECT_PUBLISH_DLX and rules.dead_letter_exchange is not None:
+            dying.open += 1
+            self._turned_away.append(HeldLetter(dying, message, target))
+        elif may_wait:
+            dying.open += 1
+            self._hold(HeldLetter(dying, message, target))
+        return 0
 
-    def _leave(self, entry: QueueEntry, position: i64) -> None:
-        """The targets have it: it leaves its queue, on disk no earlier than they have it there."""
+    def _arrived(self, dying: Dying, position: i64) -> None:
+        """One letter is where it should be. After the last one the entry leaves its queue, on disk
+        no earlier than all letters are on disk."""
+        dying.position = max(dying.position, position)
+        dying.open -= 1
+        if dying.open > 0:
+            return
+        entry = dying.entry
+        position = dying.position
         if position == 0 or entry.state == PENDING or self._broker.is_durable(position):
             # What was not written itself yet is in no earlier batch than its letter.
             entry.line.settle(entry)
@@ -234,63 +284,54 @@ class DeadLettering(TimerTarget):
 
     # Letters that are refused.
 
-    def _hold(self, queue: Queue, held: HeldLetter) -> None:
+    def _hold(self, held: HeldLetter) -> None:
+        queue = held.dying.queue
+        target = held.target
         queue.held += 1
-        queue.held_bytes += held.entry.message.cost
+        queue.held_bytes += held.message.cost
         if queue.held >= HELD_MAX or queue.held_bytes >= HELD_BYTES_MAX:
             queue.holds_back = True
-        target = held.targets[0]
-        assert queue.vhost is not None
+        assert target.vhost is not None
         self._say(
             f"{queue.id} {target.id}",
-            f"dead letters of {queue_resource(queue.name, queue.vhost.name)} wait there, as "
-            f"{queue_resource(target.name, queue.vhost.name)} is full and refuses them",
+            f"dead letters of {queue_resource(queue.name, target.vhost.name)} wait there, as "
+            f"{queue_resource(target.name, target.vhost.name)} is full and refuses them",
         )
-        self._wait(held)
-
-    def _wait(self, held: HeldLetter) -> None:
-        """For the first target that refused."""
-        target = held.targets[0]
         target.is_awaited = True
         self._full.setdefault(target.id, []).append(held)
-        if not self._timer_is_set:
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._full and not self._timer_is_set:
             self._timer_is_set = True
             self._broker.timers.set(self._broker.now + RETRY_S, self, 0)
 
     def _try_again(self) -> None:
         """Give full queues what they have room for, in its order."""
-        full = self._full
-        self._full = {}
-        for letters in full.values():
-            target = letters[0].targets[0]
-            target.is_awaited = False
+        for target_id, letters in list(self._full.items()):
+            target = letters[0].target
             done = 0
-            while done < len(letters) and (target.deleted or not target.is_full()):
-                self._give(letters[done])
+            for held in letters:
+                if not target.deleted and target.refuses(held.message):
+                    break
+                self._give(held)
                 done += 1
-            rest = letters[done:]
-            if rest:
-                self._full.setdefault(target.id, []).extend(rest)
-                target.is_awaited = True
-        if self._full and not self._timer_is_set:
-            self._timer_is_set = True
-            self._broker.timers.set(self._broker.now + RETRY_S, self, 0)
+            del letters[:done]
+            if not letters:
+                target.is_awaited = False
+                del self._full[target_id]
+        self._set_timer()
 
     def _give(self, held: HeldLetter) -> None:
-        """The first target takes it, or is gone; another one may still be full."""
-        target = held.targets.pop(0)
-        if not target.deleted:
-            held.position = max(held.position, target.enqueue(held.message))
-        if held.targets:
-            self._wait(held)
-            return
-        queue = held.entry.line.queue
+        """The queue takes it, or is gone."""
+        queue = held.dying.queue
         queue.held -= 1
-        queue.held_bytes -= held.entry.message.cost
+        queue.held_bytes -= held.message.cost
         if queue.holds_back and queue.held < HELD_MAX and queue.held_bytes < HELD_BYTES_MAX:
             queue.holds_back = False
             queue.wake()
-        self._leave(held.entry, held.position)
+        target = held.target
+        self._arrived(held.dying, 0 if target.deleted else target.enqueue(held.message))
 
     def _say(self, what: str, text: str) -> None:
         """A warning, once."""

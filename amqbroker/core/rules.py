@@ -84,6 +84,14 @@ class Rules:
         is_quorum = arguments.get("x-queue-type") == "quorum"
         self.counts_deliveries = is_quorum or self.delivery_limit != NO_LIMIT
 
+    def limit_messages(self) -> bool:
+        """Whether messages may expire, or there may be too many of them."""
+        return (
+            self.message_ttl_ms != NO_LIMIT
+            or self.max_length != NO_LIMIT
+            or self.max_length_bytes != NO_LIMIT
+        )
+
 
 def _number(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else NO_LIMIT

@@ -82,6 +82,39 @@ def test_fact_209_delivery_limit(bench: Bench) -> None:
     assert _death(_wait_get(ch, dead))["reason"] == "delivery_limit"
 
 
+@fact(209, 213)
+def test_fact_209_expired(bench: Bench) -> None:
+    ch, queue, dead = _pair(bench)
+    ch.fill(queue, b"1", properties=Basic.Properties(expiration="100"))
+    bench.let_pass(0.3)
+    message = _wait_get(ch, dead)
+    assert _death(message)["reason"] == "expired"
+    assert _death(message)["original-expiration"] == "100"
+    assert message.properties.expiration is None
+
+
+@fact(209)
+def test_fact_209_expired_by_the_queues_time(bench: Bench) -> None:
+    ch, queue, dead = _pair(bench, message_ttl=100)
+    ch.publish(b"1", key=queue)
+    bench.let_pass(0.3)
+    message = _wait_get(ch, dead)
+    assert _death(message)["reason"] == "expired"
+    assert "original-expiration" not in _death(message)
+
+
+@fact(209)
+@pytest.mark.parametrize("limit", ["max_length", "max_length_bytes"])
+def test_fact_209_maxlen(bench: Bench, limit: str) -> None:
+    ch, queue, dead = _pair(bench, **{limit: 1})
+    ch.fill(queue, b"1")
+    ch.publish(b"2", key=queue)
+    message = _wait_get(ch, dead)
+    assert message.body == b"1"
+    assert _death(message)["reason"] == "maxlen"
+    assert ch.get_bodies(queue) == [b"2"]
+
+
 @fact(210)
 def test_fact_210_exchange_is_looked_up_late(bench: Bench) -> None:
     ch = bench.channel()
@@ -132,6 +165,79 @@ def test_fact_211_a_configured_key_replaces_all(bench: Bench) -> None:
     assert message.method.routing_key == dead  # type: ignore[attr-defined]
     assert _death(message)["routing-keys"] == [queue, copy]
     ch.wait_ready(copy, 1)
+
+
+# How safely they travel.
+
+
+def _full(bench: Bench, **arguments: FieldValue) -> tuple[Channel, str, str]:
+    """A queue whose dead letters go to one that has room for a single message, and has it."""
+    ch, queue, dead = _pair(bench, **arguments)
+    ch.delete_queue(dead)
+    ch.declare_queue(dead, arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+    ch.fill(dead, b"first")
+    return ch, queue, dead
+
+
+@fact(212)
+@differs_on_reference("its classic queues drop what is refused")
+def test_fact_212_a_refused_dead_letter_waits_for_room(bench: Bench) -> None:
+    ch, queue, dead = _full(bench)
+    ch.fill(queue, b"1", b"2")
+    _reject(ch, queue, b"1")
+    _reject(ch, queue, b"2")
+    ch.wait_ready(queue, 0)
+    for body in (b"first", b"1", b"2"):
+        ch.wait_ready(dead, 1)
+        assert ch.must_get(dead, no_ack=True).body == body
+        bench.let_pass(1.1)
+    ch.wait_ready(dead, 0)
+
+
+@fact(212)
+@pytest.mark.parametrize("reason", ["maxlen", "at-most-once"])
+def test_fact_212_what_may_be_dropped_is(bench: Bench, reason: str) -> None:
+    """What a length limit dropped is not kept, or it would be no limit."""
+    if reason == "maxlen":
+        ch, queue, dead = _full(bench, max_length=1)
+        ch.fill(queue, b"1")
+        ch.publish(b"2", key=queue)
+        ch.sync(queue)
+    else:
+        ch, queue, dead = _full(
+            bench, queue_type="quorum", dead_letter_strategy="at-most-once", overflow="drop-head"
+        )
+        ch.fill(queue, b"1")
+        _reject(ch, queue)
+    bench.let_pass(0.2)
+    assert ch.must_get(dead, no_ack=True).body == b"first"
+    bench.let_pass(1.1)
+    ch.wait_ready(dead, 0)
+
+
+@fact(212)
+def test_fact_212_a_full_queue_may_send_it_on(bench: Bench) -> None:
+    """With overflow reject-publish-dlx: the letter dies of maxlen there."""
+    ch, queue, full = _full(bench)
+    last = bench.name("last")
+    ch.delete_queue(full)
+    ch.declare_queue(last)
+    ch.declare_queue(
+        full,
+        arguments={
+            "x-max-length": 1,
+            "x-overflow": "reject-publish-dlx",
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": last,
+        },
+    )
+    ch.fill(full, b"first")
+    ch.fill(queue, b"1")
+    _reject(ch, queue)
+    message = _wait_get(ch, last)
+    assert message.body == b"1"
+    deaths = [(death["queue"], death["reason"]) for death in _deaths(message)]
+    assert deaths == [(full, "maxlen"), (queue, "rejected")]
 
 
 @fact(213)
@@ -418,6 +524,71 @@ def test_fact_218_a_rejection_in_the_cycle_lets_it_pass(bench: Bench) -> None:
         assert [death["count"] for death in _deaths(message)] == [round_, round_]
         ch.nack(message.tag)
         ch.wait_ready(left, 1)
+
+
+@fact(218)
+def test_fact_218_cycles_by_time_are_cut(bench: Bench) -> None:
+    ch = bench.channel()
+    left, right = bench.name("left"), bench.name("right")
+    for name, other in ((left, right), (right, left)):
+        ch.declare_queue(
+            name,
+            arguments={
+                "x-message-ttl": 100,
+                "x-dead-letter-exchange": "",
+                "x-dead-letter-routing-key": other,
+            },
+        )
+    ch.publish(b"1", key=left)
+    for _ in range(4):
+        bench.let_pass(0.2)
+    ch.wait_ready(left, 0)
+    ch.wait_ready(right, 0)
+
+
+@fact(218, 215)
+def test_fact_218_retry_with_a_delay(bench: Bench) -> None:
+    """The usual way to try again later: rejected, it waits in a second queue and comes back."""
+    ch = bench.channel()
+    work, wait = bench.name("work"), bench.name("wait")
+    ch.declare_queue(
+        work, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": wait}
+    )
+    ch.declare_queue(
+        wait,
+        arguments={
+            "x-message-ttl": 100,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": work,
+        },
+    )
+    ch.fill(work, b"1")
+    for round_ in range(1, 4):
+        _reject(ch, work)
+        bench.let_pass(0.3)
+        ch.wait_ready(work, 1)
+        message = ch.must_get(work)
+        deaths = [(death["reason"], death["count"]) for death in _deaths(message)]
+        assert deaths == [("expired", round_), ("rejected", round_)]
+        ch.nack(message.tag)
+        ch.wait_ready(work, 1)
+
+
+@fact(219)
+def test_fact_219_expired_messages_do_not_come_back(bench: Bench) -> None:
+    ch = bench.channel()
+    queue = bench.name()
+    ch.declare_queue(
+        queue,
+        arguments={
+            "x-message-ttl": 100,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": queue,
+        },
+    )
+    ch.publish(b"1", key=queue)
+    bench.let_pass(0.3)
+    ch.wait_ready(queue, 0)
 
 
 @fact(219)
