@@ -79,10 +79,8 @@ class Broker:
         self.log_lines: list[LogLine] = []
         # Why publishers are blocked; empty if they are not.
         self.alarm = ""
-        for vhost in config.vhosts:
-            self.vhosts[vhost.name] = VirtualHost(
-                vhost.name, journal, vhost.max_connections, vhost.max_queues
-            )
+        # Whether an earlier start has made what the configuration leaves to the first one.
+        self.defaults_made = False
 
     def log(self, level: int, text: str, **fields: object) -> None:
         """One line for the log."""

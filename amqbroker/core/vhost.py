@@ -21,6 +21,7 @@ from mypy_extensions import i64
 from amqbroker.core import definitions
 from amqbroker.core.names import exchange_resource, queue_resource
 from amqbroker.core.queue import Queue
+from amqbroker.core.rules import NO_LIMIT
 from amqbroker.errors import not_found
 from amqbroker.exchanges.base import EXCHANGE, QUEUE, Binding, Destination, Exchange, Table
 from amqbroker.exchanges.registry import DEFAULT_EXCHANGE, predeclared_exchanges
@@ -70,13 +71,15 @@ class Walk:
 class VirtualHost:
     """Everything with a name in one virtual host."""
 
-    def __init__(
-        self, name: str, journal: Journal | None, max_connections: int, max_queues: int
-    ) -> None:
+    def __init__(self, name: str, journal: Journal | None) -> None:
         self.name = name
         self.journal = journal
-        self.max_connections = max_connections
-        self.max_queues = max_queues
+        self.description = ""
+        self.tags: tuple[str, ...] = ()
+        # That of queues that are declared without a type; empty is classic.
+        self.default_queue_type = ""
+        self.max_connections: int = NO_LIMIT
+        self.max_queues: int = NO_LIMIT
         self.connections = 0
         self.exchanges: dict[str, Exchange] = {}
         self.queues: dict[str, Queue] = {}
@@ -253,6 +256,10 @@ class VirtualHost:
     def forget_routes(self) -> None:
         """Something changed that any route may depend on."""
         self.routes = {}
+        self.version += 1
+
+    def permissions_changed(self) -> None:
+        """What a user may do here is another: channels look for their route again."""
         self.version += 1
 
     def _forget_queue_route(self, name: str) -> None:
