@@ -92,7 +92,9 @@ class Node:
         recovered: Recovered | None,
         random: Random,
         now: float,
+        wall: float = 0.0,
     ) -> None:
+        """`wall` is the time of day at `now`, in seconds since 1970."""
         properties = server_properties(
             config.server_properties.product,
             config.server_properties.version,
@@ -106,6 +108,7 @@ class Node:
         users = UserStore([], config.loopback_users)
         self._broker = Broker(config, offer, users, journal, random)
         self._broker.now = now
+        self._broker.turn.wall_offset = wall - now
         self._journal = journal
         if recovered is not None:
             restore(self._broker, recovered)
@@ -182,8 +185,8 @@ class Node:
         """The batch of this position is durable, and all before it."""
         self._journal.synced(position)
         memory = self._broker.memory
-        for queue in memory.stored:
-            queue.wake()
+        for line in memory.stored:
+            line.queue.wake()
         memory.stored = []
         self._after_sync()
 
@@ -226,9 +229,13 @@ class Node:
                     resume_gets(queue)
                 if queue.deliver() and not queue.deleted:
                     queue.wake()
-                broker.memory.look_at(queue)
+                if queue.levels is None:
+                    broker.memory.look_at(queue.line)
+                else:
+                    for line in queue.levels:
+                        broker.memory.look_at(line)
             if broker.memory.is_short():
-                broker.memory.relieve(broker.all_queues())
+                broker.memory.relieve(broker.all_lines())
         if turn.confirming:
             channels = turn.confirming
             turn.confirming = []
@@ -298,12 +305,9 @@ class Node:
             return False
         self._broker.now = now
         redelivered: list[Entry] = []
-        for vhost in self._broker.vhosts.values():
-            for queue in vhost.queues.values():
-                if queue.durable:
-                    redelivered.extend(
-                        [entry for entry in queue.ready.entries() if entry.redelivered]
-                    )
+        for line in self._broker.all_lines():
+            if line.log is not None:
+                redelivered.extend([entry for entry in line.ready.entries() if entry.redelivered])
         self._journal.stop(redelivered)
         return True
 
@@ -391,7 +395,7 @@ class Node:
         counts.vhosts = len(broker.vhosts)
         for queue in broker.all_queues():
             counts.queues += 1
-            counts.ready += queue.ready.count
+            counts.ready += queue.ready_count()
             counts.unacked += queue.unacked_count
         counts.memory_bytes = broker.memory_bytes
         counts.alarm = broker.alarm
@@ -404,11 +408,11 @@ class Node:
     def growing_segments(self) -> list[str]:
         """The segments of durable queues that may be longer on disk after the next batch."""
         names: list[str] = []
-        for queue in self._broker.all_queues():
-            if queue.log is not None:
-                names.extend(queue.log.backlog.growing())
+        for line in self._broker.all_lines():
+            if line.log is not None:
+                names.extend(line.log.backlog.growing())
         return names
 
     def transient_queues(self) -> list[int]:
         """The ids of queues that no restart brings back."""
-        return [int(queue.id) for queue in self._broker.all_queues() if queue.log is None]
+        return [int(line.id) for line in self._broker.all_lines() if line.log is None]

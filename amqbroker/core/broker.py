@@ -14,6 +14,7 @@ from mypy_extensions import i64
 
 from amqbroker.auth.users import UserStore
 from amqbroker.config import Config
+from amqbroker.core.line import Line
 from amqbroker.core.log import LogLine
 from amqbroker.core.memory import Memory
 from amqbroker.core.queue import Queue
@@ -86,6 +87,10 @@ class Broker:
         """One line for the log."""
         self.log_lines.append(LogLine(level, text, fields))
 
+    def wall_ms(self) -> i64:
+        """The time of day, in milliseconds since 1970."""
+        return i64((self.now + self.turn.wall_offset) * 1000)
+
     @property
     def memory_bytes(self) -> int:
         """What messages take in memory, in bytes."""
@@ -94,6 +99,10 @@ class Broker:
     def all_queues(self) -> list[Queue]:
         """Every queue of every virtual host."""
         return [queue for vhost in self.vhosts.values() for queue in vhost.queues.values()]
+
+    def all_lines(self) -> list[Line]:
+        """Every line of every queue."""
+        return [line for queue in self.all_queues() for line in queue.lines()]
 
     def is_durable(self, position: i64) -> bool:
         """Whether the journal has reached this position; 0 is always reached."""
@@ -111,7 +120,7 @@ class Broker:
         """A new queue, and the journal position after which it will outlive a crash (0: it never
         does)."""
         queue = Queue(self.turn, self.next_queue_id, name, durable, auto_delete, owner, arguments)
-        self.next_queue_id += 1
+        self.next_queue_id += queue.ids()
         if owner is not None:
             owner.exclusive_queues[queue.id] = queue
         position = vhost.add_queue(queue)

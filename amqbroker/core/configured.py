@@ -54,12 +54,12 @@ EMPTY: Final = definitions.encode({})
 
 def is_configured_user(broker: Broker, name: str) -> bool:
     """Whether the configuration names this user, and so has the last word on it."""
-    return any([user.name == name for user in broker.config.users])
+    return name in [user.name for user in broker.config.users]
 
 
 def is_configured_vhost(broker: Broker, name: str) -> bool:
     """Whether the configuration names this virtual host, and so has the last word on it."""
-    return any([vhost.name == name for vhost in broker.config.vhosts])
+    return name in [vhost.name for vhost in broker.config.vhosts]
 
 
 def _apply_vhost(broker: Broker, named: Vhost) -> None:

@@ -6,8 +6,9 @@ flags.
 
 The order of the checks is RabbitMQ's: immediate, size, permission, exchange, internal, reply-to,
 expiration, CC and BCC, user-id; but the topic permission of the routing key, which RabbitMQ checks
-before user-id, is checked with the route, so that it costs nothing while the route stays. Source: `rabbit_channel` (`basic.publish`),
-`rabbit_basic`.
+before user-id, is checked with the route, so that it costs nothing while the route stays.
+
+Source: `rabbit_channel` (`basic.publish`), `rabbit_basic`.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from amqbroker.auth.users import User
 from amqbroker.core import definitions, log
 from amqbroker.core.broker import Broker
 from amqbroker.core.entry import QueueEntry
+from amqbroker.core.line import Line
 from amqbroker.core.queue import Queue
 from amqbroker.core.vhost import VirtualHost
 from amqbroker.exchanges.base import Table
@@ -55,9 +56,10 @@ def restore(broker: Broker, recovered: Recovered) -> None:
     if dropped:
         broker.log(log.INFO, f"{dropped} messages of queues that were deleted are left out")
     for queue in queues:
-        _restore_messages(
-            queue, recovered.messages.pop(queue.id, []), recovered.next_index.get(queue.id, 0)
-        )
+        for line in queue.lines():
+            _restore_messages(
+                line, recovered.messages.pop(line.id, []), recovered.next_index.get(line.id, 0)
+            )
 
 
 def _restore_ruler(broker: Broker, reader: definitions.KeyReader, value: bytes) -> None:
@@ -141,32 +143,33 @@ def _restore_queue(broker: Broker, vhost: VirtualHost, name: str, table: Table) 
     assert isinstance(arguments, dict), name
     assert isinstance(queue_id, int), name
     queue = Queue(broker.turn, queue_id, name, True, table["auto_delete"] is True, None, arguments)
-    queue.log = broker.journal.open_queue(queue_id)
+    queue.open_log(broker.journal)
+    broker.next_queue_id = max(broker.next_queue_id, queue_id + queue.ids())
     vhost.queues[name] = queue
     broker.start_expiry(vhost, queue)
     return queue
 
 
-def _restore_messages(queue: Queue, entries: list[Entry], next_index: i64) -> None:
-    backlog = queue.log.backlog if queue.log is not None else None
+def _restore_messages(line: Line, entries: list[Entry], next_index: i64) -> None:
+    backlog = line.log.backlog if line.log is not None else None
     last: i64 = -1
     if backlog is not None and backlog.unread > 0:
-        queue.backlog = backlog
-        queue.ready.recover(backlog.unread, backlog.next_index)
+        line.backlog = backlog
+        line.ready.recover(backlog.unread, backlog.next_index)
         last = backlog.segments[-1].last
     returned: list[QueueEntry] = []
     for entry in entries:
-        restored = QueueEntry(entry.message, queue, entry.index)
+        restored = QueueEntry(entry.message, line, entry.index)
         restored.expires_at = entry.expires_at
         restored.deliveries = entry.deliveries
         restored.state = entry.state
         restored.file = entry.file
         restored.redelivered = entry.redelivered
-        queue.memory.hold(entry.message)
+        line.memory.hold(entry.message)
         if entry.index > last:
-            queue.ready.append(restored)
+            line.ready.append(restored)
         else:
             returned.append(restored)
     if returned:
-        queue.ready.put_back(returned)
-    queue.next_index = next_index
+        line.ready.put_back(returned)
+    line.next_index = next_index

@@ -145,7 +145,7 @@ class VirtualHost:
         self.queues[queue.name] = queue
         self._forget_queue_route(queue.name)
         if queue.durable and self.journal is not None:
-            queue.log = self.journal.open_queue(queue.id)
+            queue.open_log(self.journal)
             key = definitions.queue_key(self.name, queue.name)
             return self.journal.define(key, definitions.queue_value(queue))
         return 0

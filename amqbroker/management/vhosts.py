@@ -18,7 +18,7 @@ from amqbroker.core.broker import Broker
 from amqbroker.core.configured import is_configured_user, is_configured_vhost
 from amqbroker.core.vhost import VirtualHost
 from amqbroker.management.errors import BAD_ARGUMENT, NOT_FOUND, ManagementError
-from amqbroker.management.limits import ALL, checked_limits, shown_limits
+from amqbroker.management.limits import checked_limits, shown_limits
 from amqbroker.management.names import check_name, check_tags
 
 MAX_CONNECTIONS: Final = "max-connections"
@@ -35,7 +35,7 @@ RULES: Final = (
 
 
 def note(broker: Broker, name: str) -> str:
-    """What an administrator should know who changes this virtual host; empty if there is nothing."""
+    """What an administrator should know who changes this virtual host; empty if nothing."""
     if not is_configured_vhost(broker, name):
         return ""
     return (

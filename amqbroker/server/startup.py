@@ -120,7 +120,9 @@ async def serve(
     data_dir = Path(config.data_dir)
     folder = open_data_folder(data_dir, config.store.journal_file_size_bytes)
     try:
-        node = Node(config, folder.journal, folder.recovered, Random(), time.monotonic())
+        node = Node(
+            config, folder.journal, folder.recovered, Random(), time.monotonic(), time.time()
+        )
         report_recovery(folder)
         runner = Runner(node, folder.writer.write, folder.read_at)
         listeners = Listeners(runner)

@@ -36,14 +36,20 @@ class PagingMachine(NodeMachine):
         """Each segment has something that is still wanted."""
         queues = {queue.id: queue for queue in core(self.house.node).all_queues()}
         wanted = sum(
-            len(queue.backlog.segments) for queue in queues.values() if queue.backlog is not None
+            len(queue.line.backlog.segments)
+            for queue in queues.values()
+            if queue.line.backlog is not None
         )
         memory = core(self.house.node).memory
         assert len(self.house._disk.segments) == wanted + len(memory.outbox.unlinks)
         for queue in queues.values():
-            if queue.ready.count == 0 and queue.unacked_count == 0 and queue.backlog is not None:
+            if (
+                queue.line.ready.count == 0
+                and queue.unacked_count == 0
+                and queue.line.backlog is not None
+            ):
                 self.house.advance(0.1)
-                assert queue.backlog.segments == []
+                assert queue.line.backlog.segments == []
 
     @invariant()
     def the_account_is_right(self) -> None:
@@ -52,12 +58,12 @@ class PagingMachine(NodeMachine):
         held = {}
         entries = 0
         for queue in broker.all_queues():
-            for entry in queue.ready.entries():
+            for entry in queue.line.ready.entries():
                 held[id(entry.message)] = entry.message
                 entries += 1
-            backlog = queue.backlog
-            assert queue.ready.on_disk == (backlog.unread if backlog is not None else 0)
-            assert queue.ready.paged or queue.ready.on_disk == 0
+            backlog = queue.line.backlog
+            assert queue.line.ready.on_disk == (backlog.unread if backlog is not None else 0)
+            assert queue.line.ready.paged or queue.line.ready.on_disk == 0
         for client in broker.clients.values():
             for channel in client.channels.values():
                 waiting = channel.unacked.entries()

@@ -522,10 +522,13 @@ class NodeMachine(RuleBasedStateMachine):
         assert sorted(queues) == sorted(self.model.queues)
         for name, queue in queues.items():
             model = self.model.queues[name]
-            assert (queue.ready.count, queue.unacked_count) == (len(model.ready), model.outstanding)
-            in_memory = [entry.message.body for entry in queue.ready.entries()]
+            assert (queue.line.ready.count, queue.unacked_count) == (
+                len(model.ready),
+                model.outstanding,
+            )
+            in_memory = [entry.message.body for entry in queue.line.ready.entries()]
             bodies = [message.body for message in model.ready]
-            if queue.ready.paged:
+            if queue.line.ready.paged:
                 bodies = [body for body in bodies if body in in_memory]
             assert in_memory == bodies
 

@@ -63,6 +63,9 @@ class SocketTransport:
         self._socket.close()
 
 
+# The time of day when a node in memory starts to count: 2023-11-14 22:13:20 UTC.
+WALL_AT_ZERO = 1_700_000_000.0
+
 ALL = (".*", ".*", ".*")
 
 
@@ -211,7 +214,14 @@ class NodeBroker(Broker):
 
     def _start(self) -> None:
         journal, recovered = self._disk.open()
-        self.node = Node(self._config(), journal, recovered, Random(self._next_id), self.now)
+        self.node = Node(
+            self._config(),
+            journal,
+            recovered,
+            Random(self._next_id),
+            self.now,
+            WALL_AT_ZERO + self.now,
+        )
 
     @staticmethod
     def _config() -> Config:
