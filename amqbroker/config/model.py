@@ -125,13 +125,13 @@ class User(Struct, frozen=True, forbid_unknown_fields=True):
 class Vhost(Struct, frozen=True, forbid_unknown_fields=True):
     """One virtual host; 0 means no limit.
 
-    `default_queue_type` is that of queues that are declared without one; empty is `classic`.
+    `default_queue_type` is that of queues that are declared without one.
     """
 
     name: str
     description: str = ""
     tags: tuple[str, ...] = ()
-    default_queue_type: Literal["", "classic", "quorum"] = ""
+    default_queue_type: Literal["classic", "quorum"] = "classic"
     max_connections: Count = 0
     max_queues: Count = 0
 

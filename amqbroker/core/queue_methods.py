@@ -80,7 +80,7 @@ def _add_queue_type(
 ) -> None:
     """The virtual host's default type, where the flags permit it."""
     kind = channel.vhost.default_queue_type
-    if kind and (kind != QUORUM or (durable and not exclusive and not auto_delete)):
+    if kind == QUORUM and durable and not exclusive and not auto_delete:
         arguments["x-queue-type"] = kind
 
 

@@ -19,6 +19,7 @@ from typing import Final, final
 from mypy_extensions import i64
 
 from amqbroker.core import definitions
+from amqbroker.core.arguments import CLASSIC
 from amqbroker.core.names import exchange_resource, queue_resource
 from amqbroker.core.queue import Queue
 from amqbroker.core.rules import NO_LIMIT
@@ -76,8 +77,8 @@ class VirtualHost:
         self.journal = journal
         self.description = ""
         self.tags: tuple[str, ...] = ()
-        # That of queues that are declared without a type; empty is classic.
-        self.default_queue_type = ""
+        # That of queues that are declared without a type.
+        self.default_queue_type = CLASSIC
         self.max_connections: int = NO_LIMIT
         self.max_queues: int = NO_LIMIT
         self.connections = 0

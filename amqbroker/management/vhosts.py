@@ -24,7 +24,7 @@ from amqbroker.management.names import check_name, check_tags
 MAX_CONNECTIONS: Final = "max-connections"
 MAX_QUEUES: Final = "max-queues"
 LIMITS: Final = (MAX_CONNECTIONS, MAX_QUEUES)
-QUEUE_TYPES: Final = ("", CLASSIC, QUORUM)
+QUEUE_TYPES: Final = (CLASSIC, QUORUM)
 TEXT_BYTES_MAX: Final = 4096
 # Records of rules that end with their virtual host.
 RULES: Final = (
@@ -118,7 +118,7 @@ def list_vhosts(broker: Broker) -> list[dict[str, object]]:
             "name": name,
             "description": vhost.description,
             "tags": list(vhost.tags),
-            "default_queue_type": vhost.default_queue_type or CLASSIC,
+            "default_queue_type": vhost.default_queue_type,
             "tracing": False,
         }
         for name, vhost in sorted(broker.vhosts.items())
