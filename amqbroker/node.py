@@ -18,7 +18,7 @@ from amqbroker.auth.sasl import MECHANISMS, offered_to
 from amqbroker.auth.users import UserStore
 from amqbroker.config import Config
 from amqbroker.core import connection_methods, log
-from amqbroker.core.broker import DISK_ALARM, Broker, PasswordCheck
+from amqbroker.core.broker import Broker, PasswordCheck
 from amqbroker.core.client import CLOSING, DONE, Client
 from amqbroker.core.configured import apply_config
 from amqbroker.core.consuming import resume_gets
@@ -201,7 +201,8 @@ class Node:
         """The disk refused a batch: nothing is confirmed any more, publishers are blocked."""
         broker = self._broker
         self._journal.failed(reason)
-        broker.alarm = DISK_ALARM
+        broker.alarms.disk_full = True
+        broker.alarms_changed()
         broker.log(
             log.ERROR,
             f"the journal cannot be written: {reason}. Publishers are blocked and nothing more is "
@@ -212,6 +213,28 @@ class Node:
                 channel.confirms.refuse_pending(channel.client.output, channel.number)
                 channel.client.mark_output()
         broker.unconfirmed = []
+
+    def limit_memory(self, watermark_bytes: int, queue_bytes_max: int) -> None:
+        """Publishers are blocked while more than `watermark_bytes` are in use; messages of queues
+        go to disk beyond `queue_bytes_max`."""
+        self._broker.alarms.memory_watermark = watermark_bytes
+        self._broker.memory.bytes_max = queue_bytes_max
+
+    def limit_disk(self, free_bytes: int) -> None:
+        """Publishers are blocked while the disk takes less than this."""
+        self._broker.alarms.disk_free_limit = free_bytes
+
+    def memory_measured(self, used_bytes: int, now: float) -> None:
+        """So much memory is in use."""
+        self._broker.now = now
+        self._broker.alarms.measure_memory(used_bytes)
+        self._broker.alarms_changed()
+
+    def disk_measured(self, free_bytes: int, now: float) -> None:
+        """The disk takes so much more."""
+        self._broker.now = now
+        self._broker.alarms.measure_disk(free_bytes)
+        self._broker.alarms_changed()
 
     def settle(self, now: float) -> None:
         """Deliveries and confirms of this turn, once."""

@@ -7,7 +7,9 @@ options into one. Nothing here touches files or the process's environment: the c
 from amqbroker.config.load import environment_variables, load, parse_listener, where_of
 from amqbroker.config.model import (
     DEFAULT_VHOST,
+    Amount,
     Config,
+    Disk,
     Limits,
     Listener,
     Log,
@@ -25,8 +27,10 @@ from amqbroker.config.tree import ConfigError, Problem
 
 __all__ = [
     "DEFAULT_VHOST",
+    "Amount",
     "Config",
     "ConfigError",
+    "Disk",
     "Limits",
     "Listener",
     "Log",

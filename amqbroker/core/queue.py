@@ -97,6 +97,12 @@ class Queue:
         self.expiry: Timer | None = None
         self.used_at = 0.0
 
+    def set_rules(self, rules: Rules) -> None:
+        """Other rules hold from now on: what they ask of the messages that are here is done at the
+        turn's end."""
+        self.rules = rules
+        self.wake()
+
     # Lines.
 
     def ids(self) -> i64:

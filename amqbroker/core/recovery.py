@@ -5,6 +5,8 @@ Queues of a virtual host that has no record of its own (older versions wrote non
 
 from __future__ import annotations
 
+from typing import Final
+
 from mypy_extensions import i64
 
 from amqbroker.auth.permissions import Permissions, TopicPermission
@@ -13,6 +15,8 @@ from amqbroker.core import definitions, log
 from amqbroker.core.broker import Broker
 from amqbroker.core.entry import QueueEntry
 from amqbroker.core.line import Line
+from amqbroker.core.policies import Policy
+from amqbroker.core.policy_changes import apply_all
 from amqbroker.core.queue import Queue
 from amqbroker.core.vhost import VirtualHost
 from amqbroker.exchanges.base import Table
@@ -20,6 +24,9 @@ from amqbroker.exchanges.registry import make_exchange
 from amqbroker.message import Entry
 from amqbroker.store.recovery import Recovered
 from amqbroker.wire.tables import decode_table
+
+# Who and what the rest depends on.
+RULERS: Final = (definitions.VHOST_KIND, definitions.USER_KIND, definitions.NODE_KIND)
 
 
 def restore(broker: Broker, recovered: Recovered) -> None:
@@ -37,15 +44,27 @@ def restore(broker: Broker, recovered: Recovered) -> None:
         if reader.kind == definitions.BINDING_KIND:
             bindings.append(reader)
             continue
-        if reader.kind not in (definitions.EXCHANGE_KIND, definitions.QUEUE_KIND):
+        if reader.kind in RULERS:
+            continue
+        table: Table = dict(decode_table(value, 0))
+        if reader.kind == definitions.GLOBAL_PARAMETER_KIND:
+            broker.global_parameters[reader.name()] = str(table["json"])
             continue
         vhost = _vhost(broker, reader.name())
         name = reader.name()
-        table: Table = dict(decode_table(value, 0))
         if reader.kind == definitions.EXCHANGE_KIND:
             _restore_exchange(vhost, name, table)
         elif reader.kind == definitions.QUEUE_KIND:
             queues.append(_restore_queue(broker, vhost, name, table))
+        elif reader.kind == definitions.POLICY_KIND:
+            vhost.policies.put(_restore_policy(name, table))
+        elif reader.kind == definitions.OPERATOR_POLICY_KIND:
+            vhost.operator_policies.put(_restore_policy(name, table))
+        elif reader.kind == definitions.PARAMETER_KIND:
+            vhost.parameters[(name, reader.name())] = str(table["json"])
+    for vhost in broker.vhosts.values():
+        if vhost.policies.by_name or vhost.operator_policies.by_name:
+            apply_all(broker, vhost)
     for reader in bindings:
         vhost = _vhost(broker, reader.name())
         source, binding = definitions.read_binding(reader)
@@ -148,6 +167,14 @@ def _restore_queue(broker: Broker, vhost: VirtualHost, name: str, table: Table) 
     vhost.queues[name] = queue
     broker.start_expiry(vhost, queue)
     return queue
+
+
+def _restore_policy(name: str, table: Table) -> Policy:
+    definition = table["definition"]
+    priority = table["priority"]
+    assert isinstance(definition, dict), name
+    assert isinstance(priority, int), name
+    return Policy(name, str(table["pattern"]), str(table["apply_to"]), priority, definition)
 
 
 def _restore_messages(line: Line, entries: list[Entry], next_index: i64) -> None:

@@ -22,8 +22,7 @@ from amqbroker.core.broker import Broker
 from amqbroker.core.configured import is_configured_user
 from amqbroker.management.errors import BAD_ARGUMENT, NOT_FOUND, REFUSED, ManagementError
 from amqbroker.management.limits import ALL, checked_limits, shown_limits
-from amqbroker.management.names import check_name, check_tags
-from amqbroker.management.vhosts import find_vhost
+from amqbroker.management.lookup import check_name, check_tags, find_vhost
 
 MAX_CONNECTIONS: Final = "max-connections"
 MAX_CHANNELS: Final = "max-channels"
@@ -51,7 +50,7 @@ def find_user(broker: Broker, name: str) -> User:
 def add_user(broker: Broker, name: str, password_hash: str | None, tags: Sequence[str] = ()) -> int:
     """A new user, who may enter no virtual host yet. Without a hash only a certificate lets the
     user in."""
-    check_name("user", name)
+    check_name("a user", name)
     check_tags(tags)
     if broker.users.get(name) is not None:
         raise ManagementError(REFUSED, f'User "{name}" already exists')
@@ -173,7 +172,8 @@ def set_topic_permissions(
     keys."""
     user = find_user(broker, name)
     place = find_vhost(broker, vhost)
-    check_name("exchange", exchange, may_be_empty=True)
+    if exchange:
+        check_name("an exchange", exchange)
     try:
         allowed = TopicPermission(write, read, name, vhost)
     except ValueError as error:
@@ -250,7 +250,9 @@ def clear_user_limits(broker: Broker, name: str, limit: str = ALL) -> int:
 def list_user_limits(broker: Broker, name: str | None = None) -> list[dict[str, object]]:
     """`user` and `limits`, of one user or of all who have any."""
     users = _by_name(broker) if name is None else [find_user(broker, name)]
-    shown = [{"user": user.name, "limits": _limits_of(user)} for user in users]
+    shown: list[dict[str, object]] = [
+        {"user": user.name, "limits": _limits_of(user)} for user in users
+    ]
     return [row for row in shown if name is not None or row["limits"]]
 
 

@@ -17,9 +17,9 @@ from amqbroker.core.arguments import CLASSIC, QUORUM
 from amqbroker.core.broker import Broker
 from amqbroker.core.configured import is_configured_user, is_configured_vhost
 from amqbroker.core.vhost import VirtualHost
-from amqbroker.management.errors import BAD_ARGUMENT, NOT_FOUND, ManagementError
+from amqbroker.management.errors import BAD_ARGUMENT, ManagementError
 from amqbroker.management.limits import checked_limits, shown_limits
-from amqbroker.management.names import check_name, check_tags
+from amqbroker.management.lookup import check_name, check_tags, find_vhost
 
 MAX_CONNECTIONS: Final = "max-connections"
 MAX_QUEUES: Final = "max-queues"
@@ -44,14 +44,6 @@ def note(broker: Broker, name: str) -> str:
     )
 
 
-def find_vhost(broker: Broker, name: str) -> VirtualHost:
-    """The virtual host of this name. Raises ManagementError."""
-    vhost = broker.vhosts.get(name)
-    if vhost is None:
-        raise ManagementError(NOT_FOUND, f"Virtual host '{name}' does not exist")
-    return vhost
-
-
 def add_vhost(
     broker: Broker,
     name: str,
@@ -61,7 +53,7 @@ def add_vhost(
 ) -> int:
     """A new virtual host, which nobody may enter yet. One that exists gets what is given here, and
     keeps what is not."""
-    check_name("vhost", name)
+    check_name("a virtual host", name)
     check_tags(tags or ())
     if default_queue_type is not None and default_queue_type not in QUEUE_TYPES:
         what = (
@@ -142,7 +134,9 @@ def clear_vhost_limits(broker: Broker, name: str) -> int:
 def list_vhost_limits(broker: Broker, name: str | None = None) -> list[dict[str, object]]:
     """`vhost` and `limits`, of one virtual host or of all that have any."""
     vhosts = sorted(broker.vhosts) if name is None else [find_vhost(broker, name).name]
-    shown = [{"vhost": each, "limits": _limits_of(broker.vhosts[each])} for each in vhosts]
+    shown: list[dict[str, object]] = [
+        {"vhost": each, "limits": _limits_of(broker.vhosts[each])} for each in vhosts
+    ]
     return [row for row in shown if name is not None or row["limits"]]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 import anyio
 
@@ -26,10 +26,9 @@ from amqbroker.server.control import (
     Commands,
     Result,
 )
+from amqbroker.server.measuring import resident_bytes
 from amqbroker.store.backup import GrowingFiles
 from amqbroker.store.files import DataFolder
-
-STATM: Final = Path("/proc/self/statm")
 
 
 @final
@@ -112,12 +111,3 @@ class Admin:
 
     def _growing(self) -> GrowingFiles:
         return GrowingFiles(set(self._node.growing_segments()), set(self._node.transient_queues()))
-
-
-def resident_bytes() -> int | None:
-    """What of the process is in memory; None where the system does not tell."""
-    try:
-        pages = int(STATM.read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -29,6 +29,7 @@ from amqbroker.node import Node
 from amqbroker.server.admin import Admin
 from amqbroker.server.control import ControlServer
 from amqbroker.server.listeners import Listeners, StartError
+from amqbroker.server.measuring import Measuring, set_limits
 from amqbroker.server.runner import Runner
 from amqbroker.store.files import DataFolder, open_data_folder
 
@@ -123,6 +124,7 @@ async def serve(
         node = Node(
             config, folder.journal, folder.recovered, Random(), time.monotonic(), time.time()
         )
+        set_limits(node, config)
         report_recovery(folder)
         runner = Runner(node, folder.writer.write, folder.read_at)
         listeners = Listeners(runner)
@@ -131,6 +133,7 @@ async def serve(
             await listeners.open(config)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(runner.run)
+                tasks.start_soon(Measuring(runner, folder).run)
                 await listeners.accept()
                 await control.open()
                 # Once the broker says that it is ready, signals are obeyed.

@@ -66,12 +66,10 @@ def test_a_user_exists_once(house: Plain) -> None:
 def test_what_is_no_hash_is_refused(house: Plain) -> None:
     broker = house.broker
     house.add("ann")
-    for action in (
-        lambda: users.add_user(broker, "bob", "secret"),
-        lambda: users.change_password(broker, "ann", "secret"),
-    ):
-        with pytest.raises(ManagementError, match="not a password hash"):
-            action()
+    with pytest.raises(ManagementError, match="not a password hash"):
+        users.add_user(broker, "bob", "secret")
+    with pytest.raises(ManagementError, match="not a password hash"):
+        users.change_password(broker, "ann", "secret")
     assert broker.users.get("bob") is None
     assert may_log_in(house, "ann", "ann-pw")
 
@@ -406,13 +404,11 @@ def test_a_vhost_that_does_not_exist(house: Plain, action: Callable[[Broker], ob
 def test_what_is_no_pattern_is_refused_and_changes_nothing(house: Plain, pattern: str) -> None:
     broker = house.broker
     before = state(broker)
-    for action in (
-        lambda: users.set_permissions(broker, "/", "guest", "", pattern, ""),
-        lambda: users.set_topic_permissions(broker, "/", "guest", "x", "", pattern),
-    ):
-        with pytest.raises(ManagementError, match="bad permission pattern") as caught:
-            action()
-        assert caught.value.code == BAD_ARGUMENT
+    with pytest.raises(ManagementError, match="bad permission pattern") as caught:
+        users.set_permissions(broker, "/", "guest", "", pattern, "")
+    assert caught.value.code == BAD_ARGUMENT
+    with pytest.raises(ManagementError, match="bad permission pattern"):
+        users.set_topic_permissions(broker, "/", "guest", "x", "", pattern)
     assert state(broker) == before
 
 

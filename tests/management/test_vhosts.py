@@ -199,8 +199,8 @@ def test_a_vhost_that_does_not_exist(house: Plain, action: Callable[[Broker], ob
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"name": ""}, "the name of a vhost cannot be empty"),
-        ({"name": "v", "tags": [""]}, "the name of a tag cannot be empty"),
+        ({"name": ""}, "a virtual host must have a name"),
+        ({"name": "v", "tags": [""]}, "a tag must have a name"),
         ({"name": "v", "description": "x" * 4097}, "a description has at most 4096 bytes"),
         (
             {"name": "v", "default_queue_type": "stream"},
@@ -210,7 +210,7 @@ def test_a_vhost_that_does_not_exist(house: Plain, action: Callable[[Broker], ob
 )
 def test_what_cannot_be_a_vhost(house: Plain, values: dict[str, str], text: str) -> None:
     with pytest.raises(ManagementError) as caught:
-        vhosts.add_vhost(house.broker, **values)  # type: ignore[arg-type]
+        vhosts.add_vhost(house.broker, **values)
     assert (caught.value.code, caught.value.text) == (BAD_ARGUMENT, text)
     assert list(house.broker.vhosts) == ["/"]
 

@@ -325,6 +325,19 @@ class NodeBroker(Broker):
         self.now += 1.0
         self._start()
 
+    def measured(self, *, memory_is_low: bool = False, disk_is_low: bool = False) -> None:
+        """The edge measured memory and disk."""
+        self.node.limit_memory(1000, 1 << 30)
+        self.node.limit_disk(1000)
+        self.node.memory_measured(2000 if memory_is_low else 1, self.now)
+        self.node.disk_measured(0 if disk_is_low else 1 << 40, self.now)
+        self.run()
+
+    def is_held_back(self, transport: NodeTransport) -> bool:
+        """Whether the edge must not read from a connection for now."""
+        self.run()
+        return self.node.must_pause(transport._id)
+
     def break_disk(self) -> None:
         """The disk refuses the next batch."""
         self.node.journal_failed("no space left on device")

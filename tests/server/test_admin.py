@@ -16,8 +16,7 @@ from amqbroker import __version__
 from amqbroker.cli.control import ControlClient
 from amqbroker.config import Config
 from amqbroker.node import Node
-from amqbroker.server import admin as admin_module
-from amqbroker.server.admin import Admin, resident_bytes
+from amqbroker.server.admin import Admin
 from amqbroker.server.control import Arguments, CommandError, Result
 from amqbroker.store.backup import Backup
 from amqbroker.store.files import DataFolder, RealDisk, open_data_folder
@@ -75,14 +74,6 @@ def test_status_of_an_idle_node(house: House, tmp_path: Path) -> None:
         assert answer[name] == 0
     assert answer["vhosts"] == 1
     assert (answer["alarm"], answer["backup_running"]) == ("", False)
-
-
-def test_resident_memory_is_what_the_system_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    resident = resident_bytes()
-    assert resident is not None
-    assert 1024 * 1024 < resident < 8 * 1024**3
-    monkeypatch.setattr(admin_module, "STATM", Path("/nowhere"))
-    assert resident_bytes() is None
 
 
 def error_of(house: House, name: str, **arguments: object) -> tuple[str, str]:
