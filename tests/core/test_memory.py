@@ -28,6 +28,13 @@ def filled(turn: Turn, queue_id: int, count: int, body_bytes: int = 100) -> Queu
     return queue
 
 
+def write_all(memory: Memory) -> None:
+    """All that is to go to disk is there."""
+    while memory.spilling:
+        memory.write_some()
+        memory.stored_ended(True)
+
+
 def test_a_message_counts_once_and_each_of_its_places() -> None:
     memory = make_memory()
     message = make_message(b"12345")
@@ -69,8 +76,7 @@ def test_large_bodies_go_sooner_and_wholly() -> None:
     turn = Turn(make_memory())
     queue = filled(turn, 1, LARGE_TAIL_BYTES_MAX // 100_000 + 1, 100_000)
     turn.memory.look_at(queue.line)
-    while turn.memory.spilling:
-        turn.memory.write_some()
+    write_all(turn.memory)
     assert queue.line.ready.tail_count() == 0
     assert turn.memory.bytes == 0
 
@@ -83,8 +89,7 @@ def test_under_pressure_the_longest_tails_go_until_there_is_room() -> None:
     memory.relieve([queue.line for queue in queues])
     assert memory.spilling == [queues[1].line]
     assert not memory.is_short()
-    while memory.spilling:
-        memory.write_some()
+    write_all(memory)
     assert memory.bytes < 375_000
 
 
