@@ -406,6 +406,13 @@ class Node:
         self._broker.log_lines = []
         return lines
 
+    # For management/: what it changes is looked at when the next turn is settled.
+
+    @property
+    def broker(self) -> Broker:
+        """What is behind this node."""
+        return self._broker
+
     # Looks that change nothing.
 
     def counts(self) -> Counts:

@@ -55,6 +55,7 @@ THIRD_PARTY = {
     "anyio": ["amqbroker.server", "amqbroker.store.files", "amqbroker.testing"],
     "aiofiles": ["amqbroker.store.files"],
     "click": ["amqbroker.cli"],
+    "tabulate": ["amqbroker.cli"],
     "pythonjsonlogger": ["amqbroker.logs"],
     "pytest": ["amqbroker.pytest_plugin"],
     "librt": ["amqbroker"],

@@ -506,6 +506,11 @@ class Client(TimerTarget):
         self.channel_max = channel_max
         self.heartbeat_s = heartbeat_s
 
+    def frame_size_max(self) -> int:
+        """The largest frame that may go to this client; 0 if there is no limit."""
+        size = self.payload_size_max
+        return 0 if size == UNLIMITED_PAYLOAD else int(size) + frames.OVERHEAD
+
     def opened(self, vhost: VirtualHost) -> None:
         """The connection runs."""
         self.vhost = vhost

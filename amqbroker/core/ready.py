@@ -262,6 +262,22 @@ class Ready:
         self.paged = False
         return everything
 
+    def first(self, count: i64) -> list[QueueEntry]:
+        """Of the first so many, and perhaps more, what is in memory; in index order, left where it
+        is."""
+        found: list[QueueEntry] = []
+        if self._late:
+            self._sort_late()
+        if count < i64(len(self._returned)):
+            found.extend(self._returned[len(self._returned) - count :])
+        else:
+            found.extend(self._returned)
+        found.extend(_some_of(self._entries, self._head, count))
+        if self.paged:
+            found.extend(_some_of(self._tail, 0, count))
+        found.sort(key=index_of)
+        return found
+
     def entries(self) -> list[QueueEntry]:
         """Everything in memory, in index order, left where it is."""
         if self._late:
@@ -275,6 +291,17 @@ class Ready:
                 if entry is not None:
                     found.append(entry)
         return found
+
+
+def _some_of(entries: list[QueueEntry | None], start: i64, count: i64) -> list[QueueEntry]:
+    found: list[QueueEntry] = []
+    place = start
+    while place < i64(len(entries)) and i64(len(found)) < count:
+        entry = entries[place]
+        if entry is not None:
+            found.append(entry)
+        place += 1
+    return found
 
 
 def index_of(entry: QueueEntry) -> int:

@@ -436,6 +436,14 @@ class Backlog:
         self._drop_if_done(segment)
         return lost
 
+    def unread_segments(self) -> list[Segment]:
+        """The segments that are not read to their end, the first one perhaps in part."""
+        return self.segments[self._at :] if self.unread > 0 else []
+
+    def unread_offset(self) -> int:
+        """Where the unread part of the first of them begins."""
+        return int(self._offset)
+
     # Settling.
 
     def settle(self, ranges: list[tuple[int, int]]) -> None:
