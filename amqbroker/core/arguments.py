@@ -19,6 +19,7 @@ CLASSIC: Final = "classic"
 QUORUM: Final = "quorum"
 
 COMMON_ARGUMENTS: Final = (
+    "x-consumer-timeout",
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
     "x-delivery-limit",
@@ -46,6 +47,17 @@ KNOWN_ARGUMENTS: Final = tuple(
         (*CLASSIC_ARGUMENTS, *QUORUM_ARGUMENTS, "x-max-age", "x-stream-max-segment-size-bytes")
     )
 )
+# Of consumers: refused where the queue's type does not know them, while others are ignored.
+CONSUMER_ARGUMENTS: Final = {
+    CLASSIC: ("x-cancel-on-ha-failover", "x-credit", "x-priority"),
+    QUORUM: ("x-credit", "x-priority"),
+}
+KNOWN_CONSUMER_ARGUMENTS: Final = (
+    *CONSUMER_ARGUMENTS[CLASSIC],
+    "x-stream-filter",
+    "x-stream-match-unfiltered",
+    "x-stream-offset",
+)
 OVERFLOWS: Final = ("drop-head", "reject-publish", "reject-publish-dlx")
 
 
@@ -70,10 +82,20 @@ def check_queue_arguments(resource: str, arguments: Table) -> None:
             )
 
 
+def check_consumer_arguments(resource: str, kind: str, arguments: Table) -> None:
+    """Raise ChannelException 406 for the first argument that consumers of queues of another type
+    have."""
+    for key in arguments:
+        if key in KNOWN_CONSUMER_ARGUMENTS and key not in CONSUMER_ARGUMENTS[kind]:
+            raise precondition_failed(
+                f"invalid arg '{key}' for {resource} of queue type rabbit_{kind}_queue"
+            )
+
+
 def _reason(key: str, value: object, arguments: Table) -> str:
     """Why this value is refused, as RabbitMQ prints it; empty if it is not."""
-    if key in ("x-expires", "x-message-ttl"):
-        return _time(value, zero=key == "x-message-ttl")
+    if key in ("x-consumer-timeout", "x-expires", "x-message-ttl"):
+        return time_error(value, zero=key == "x-message-ttl")
     if key in ("x-max-length", "x-max-length-bytes", "x-max-priority", "x-delivery-limit"):
         return _count(key, value)
     if key == "x-overflow":
@@ -107,7 +129,8 @@ def _integer(value: object) -> str:
     return f'"expected integer, got {field_type(value)}"'
 
 
-def _time(value: object, zero: bool) -> str:
+def time_error(value: object, zero: bool) -> str:
+    """Why this is no time in milliseconds, as RabbitMQ prints it; empty if it is one."""
     reason = _integer(value)
     if reason:
         return reason

@@ -58,7 +58,6 @@ def refused(broker: Broker, reason: str) -> None:
     broker.alarms_changed()
     for line in broker.memory.stored:
         line.queue.wake()
-    broker.memory.stored = []
     broker.timers.set(broker.now + RETRY_S, Retry(broker), 0)
 
 

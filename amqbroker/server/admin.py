@@ -14,6 +14,7 @@ from typing import final
 import anyio
 
 from amqbroker import __version__
+from amqbroker.config.shown import shown
 from amqbroker.errors import DiskError
 from amqbroker.node import Node
 from amqbroker.server.control import (
@@ -24,6 +25,7 @@ from amqbroker.server.control import (
     Arguments,
     CommandError,
     Commands,
+    Parameter,
     Result,
 )
 from amqbroker.server.measuring import resident_bytes
@@ -44,7 +46,8 @@ class Admin:
         self.commands = Commands()
         self.commands.add("ping", self.ping)
         self.commands.add("status", self.status)
-        self.commands.add("backup", self.backup, ("destination",))
+        self.commands.add("environment", self.environment)
+        self.commands.add("backup", self.backup, Parameter("destination"))
         self.commands.add("cancel-backup", self.cancel_backup)
 
     async def ping(self, _arguments: Arguments) -> Result:
@@ -75,6 +78,10 @@ class Admin:
             "backup_running": self._backup is not None,
         }
 
+    async def environment(self, _arguments: Arguments) -> Result:
+        """The configuration in effect, without passwords."""
+        return shown(self._node.broker.config)
+
     async def backup(self, arguments: Arguments) -> Result:
         """A consistent copy of the data folder in a new one."""
         failure = self._node.journal_failure()
@@ -85,7 +92,7 @@ class Admin:
         if self._backup is not None:
             raise CommandError(REFUSED, "another backup is under way")
         started_at = time.monotonic()
-        destination = Path(str(arguments["destination"]))
+        destination = Path(arguments.text("destination"))
         with anyio.CancelScope() as scope:
             self._backup = scope
             try:

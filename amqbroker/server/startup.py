@@ -30,6 +30,7 @@ from amqbroker.server.admin import Admin
 from amqbroker.server.control import ControlServer
 from amqbroker.server.listeners import Listeners, StartError
 from amqbroker.server.measuring import Measuring, set_limits
+from amqbroker.server.operations import Operations
 from amqbroker.server.runner import Runner
 from amqbroker.store.files import DataFolder, open_data_folder
 
@@ -128,7 +129,9 @@ async def serve(
         report_recovery(folder)
         runner = Runner(node, folder.writer.write, folder.read_at)
         listeners = Listeners(runner)
-        control = ControlServer(data_dir, Admin(node, folder, data_dir).commands)
+        admin = Admin(node, folder, data_dir)
+        Operations(runner, admin.commands)
+        control = ControlServer(data_dir, admin.commands)
         try:
             await listeners.open(config)
             async with anyio.create_task_group() as tasks:

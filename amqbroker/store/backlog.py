@@ -404,6 +404,19 @@ class Backlog:
         """What comes next goes into a new segment."""
         self._open = None
 
+    def unwritten(self, entries: list[Entry]) -> None:
+        """The disk refused these, which were appended last, and it takes nothing more."""
+        self._open = None
+        for entry in entries:
+            segment = self.segments[self._place(entry.index)]
+            size: i64 = len(entry.message.body)
+            segment.unread -= 1
+            segment.unread_bytes -= size
+            self.unread -= 1
+            self.unread_bytes -= size
+        for segment in self.segments:
+            segment.size = segment.readable
+
     def growing(self) -> list[str]:
         """The segments that may be longer on disk after the next batch."""
         return [
@@ -508,6 +521,14 @@ class Backlog:
             segment.cut(segment.last, segment.size)
         self._drop_if_done(segment)
         return lost
+
+    def unread_segments(self) -> list[Segment]:
+        """The segments that are not read to their end, the first one perhaps in part."""
+        return self.segments[self._at :] if self.unread > 0 else []
+
+    def unread_offset(self) -> int:
+        """Where the unread part of the first of them begins."""
+        return int(self._offset)
 
     # Settling.
 

@@ -243,3 +243,20 @@ def test_a_long_tail_in_the_oldest_file_becomes_a_segment(house: House, ch: Chan
     assert house.queue("q").line.ready.on_disk == 300
     assert len(house._disk.files) <= FILES_MAX + 1
     assert ch.get_bodies("q") == bodies
+
+
+def test_priorities_come_back_from_disk_in_their_order() -> None:
+    """Each has segments of its own; a restart finds them again."""
+    house = SmallHouse()
+    ch = house.channel()
+    ch.declare_queue("q", durable=True, arguments={"x-max-priority": 9})
+    for number in range(20):
+        properties = Basic.Properties(delivery_mode=2, priority=number % 4)
+        ch.publish(b"%d" % number, key="q", properties=properties)
+    ch.sync("q")
+    assert [line.ready.on_disk for line in house.queue("q").lines()] == [5, 5, 5, 5]
+    house.restart(clean=False)
+    expected = [b"%d" % number for number in sorted(range(20), key=lambda each: -(each % 4))]
+    assert house.channel().get_bodies("q") == expected
+    house.advance(1.0)
+    assert house._disk.segments == {}

@@ -13,11 +13,11 @@ import pytest
 from pamqp import commands as amqp
 
 from amqbroker import __version__
-from amqbroker.cli.control import ControlClient
+from amqbroker.cli.client import ControlClient
 from amqbroker.config import Config
 from amqbroker.node import Node
 from amqbroker.server.admin import Admin
-from amqbroker.server.control import Arguments, CommandError, Result
+from amqbroker.server.control import CommandError, Result
 from amqbroker.store.backup import Backup
 from amqbroker.store.files import DataFolder, RealDisk, open_data_folder
 from amqbroker.store.inspect import inspect_folder
@@ -38,7 +38,9 @@ class House:
 
     async def run(self, name: str, **arguments: object) -> Result:
         """Carry out a command."""
-        return await self.admin.commands.run(name, arguments)
+        result = await self.admin.commands.run(name, arguments)
+        assert isinstance(result, dict)
+        return result
 
     def ask(self, name: str, **arguments: object) -> Result:
         """Carry out a command, from outside."""
@@ -61,7 +63,7 @@ def test_ping_says_who_answers(house: House) -> None:
         "product": "amqbroker",
         "version": __version__,
         "protocol": 1,
-        "commands": ["backup", "cancel-backup", "ping", "status"],
+        "commands": ["backup", "cancel-backup", "environment", "ping", "status"],
     }
 
 
@@ -133,7 +135,7 @@ def test_a_backup_can_be_cancelled(
 # A broker that serves.
 
 
-def ask(process: BrokerProcess, command: str, **arguments: str) -> Arguments:
+def ask(process: BrokerProcess, command: str, **arguments: str) -> Result:
     """The result of a command."""
     with ControlClient(process.data_dir, 15) as client:
         result = client.ask(command, arguments)["result"]
