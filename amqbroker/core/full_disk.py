@@ -80,3 +80,4 @@ def look_again(broker: Broker) -> None:
         broker.log(log.INFO, "the disk has room again: all that waited is written")
         broker.alarms.disk_full = False
         broker.alarms_changed()
+        broker.memory.stored_ended(True)
