@@ -201,10 +201,12 @@ class Client(TimerTarget):
             return True
         if self.credentials is not None or self.deferred_bytes > DEFERRED_BYTES_MAX:
             return True
-        journal = self.broker.journal
+        if not self.publishes:
+            return False
+        broker = self.broker
         return (
-            self.publishes
-            and journal.pending_bytes > self.broker.config.store.journal_pending_bytes_max
+            broker.journal.pending_bytes > broker.config.store.journal_pending_bytes_max
+            or broker.memory.must_wait()
         )
 
     # Input.
