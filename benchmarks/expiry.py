@@ -35,13 +35,14 @@ def fill(broker: Broker, folder: Path, arguments: argparse.Namespace) -> None:
     declare = commands.Queue.Declare(queue=QUEUE, durable=True, arguments=table)  # type: ignore[arg-type]
     client.call(declare, commands.Queue.DeclareOk)
     client.call(commands.Queue.Declare(queue=OTHER, durable=True), commands.Queue.DeclareOk)
-    start = time.monotonic()
+    start, processor = time.monotonic(), broker.processor_s()
     Publisher(client, arguments.body, True).publish(QUEUE, 0, arguments.messages)
     took = time.monotonic() - start
     show(
         "publish",
         messages=arguments.messages,
         rate=round(arguments.messages / took),
+        processor_us=round((broker.processor_s() - processor) / arguments.messages * 1e6, 2),
         memory_mib=round(broker.memory_mib(), 1),
         disk_mib=round(disk_mib(folder), 1),
     )
