@@ -7,7 +7,8 @@ Fills one durable queue with a message TTL, in seconds, then kills the broker an
 `restart` is as in `benchmarks.paging`. Then it is killed once more and started when everything has
 expired: `expired` says how long it took until the queue was empty, without a consumer, and how long
 a publish and a purge on another queue took meanwhile. With `--read` the queue has a dead-letter
-exchange that does not exist, so that every message must be read.
+exchange that does not exist, so that every message must be read; with `--dead-letter` all of them
+go to a third queue.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pamqp import commands, frame, header
 
 from benchmarks.paging import Broker, Client, Publisher, disk_mib, restart, show
 
-QUEUE, OTHER = "expiring", "other"
+QUEUE, OTHER, DEAD = "expiring", "other", "dead"
 
 
 def fill(broker: Broker, folder: Path, arguments: argparse.Namespace) -> None:
@@ -32,6 +33,10 @@ def fill(broker: Broker, folder: Path, arguments: argparse.Namespace) -> None:
     table: dict[str, object] = {"x-message-ttl": arguments.ttl * 1000}
     if arguments.read:
         table["x-dead-letter-exchange"] = "nowhere"
+    if arguments.dead_letter:
+        table["x-dead-letter-exchange"] = ""
+        table["x-dead-letter-routing-key"] = DEAD
+        client.call(commands.Queue.Declare(queue=DEAD, durable=True), commands.Queue.DeclareOk)
     declare = commands.Queue.Declare(queue=QUEUE, durable=True, arguments=table)  # type: ignore[arg-type]
     client.call(declare, commands.Queue.DeclareOk)
     client.call(commands.Queue.Declare(queue=OTHER, durable=True), commands.Queue.DeclareOk)
@@ -86,6 +91,7 @@ def expired(broker: Broker, folder: Path, arguments: argparse.Namespace) -> Brok
         "expired",
         connected_s=round(connected, 3),
         empty_s=round(took, 3),
+        dead_letters=ready(client, DEAD) if arguments.dead_letter else 0,
         processor_s=round(again.processor_s(), 2),
         trip_median_ms=round(sorted(trips)[len(trips) // 2] * 1000, 2),
         trip_max_ms=round(max(trips) * 1000, 2),
@@ -105,6 +111,7 @@ def main() -> None:
     parser.add_argument("--body", type=int, default=100, help="bytes, 8 at least")
     parser.add_argument("--ttl", type=int, default=60, help="seconds; longer than the filling")
     parser.add_argument("--read", action="store_true")
+    parser.add_argument("--dead-letter", action="store_true")
     parser.add_argument("--folder", default=None, help="where the data folder is made")
     parser.add_argument("--set", action="append", default=[], help="a variable of the broker")
     arguments = parser.parse_args()
