@@ -20,7 +20,7 @@ from amqbroker.auth.users import NO_LIMIT, User
 from amqbroker.core import definitions, log
 from amqbroker.core.broker import Broker
 from amqbroker.core.configured import is_configured_user
-from amqbroker.management.errors import BAD_ARGUMENT, NOT_FOUND, REFUSED, ManagementError
+from amqbroker.management.errors import BAD_ARGUMENT, NO_SUCH_USER, REFUSED, ManagementError
 from amqbroker.management.limits import ALL, checked_limits, shown_limits
 from amqbroker.management.lookup import check_name, check_tags, find_vhost
 
@@ -43,7 +43,7 @@ def find_user(broker: Broker, name: str) -> User:
     """The user of this name. Raises ManagementError."""
     user = broker.users.get(name)
     if user is None:
-        raise ManagementError(NOT_FOUND, f'User "{name}" does not exist')
+        raise ManagementError(NO_SUCH_USER, f'User "{name}" does not exist')
     return user
 
 

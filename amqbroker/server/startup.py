@@ -31,6 +31,7 @@ from amqbroker.server.control import ControlServer
 from amqbroker.server.listeners import Listeners, StartError
 from amqbroker.server.measuring import Measuring, set_limits
 from amqbroker.server.operations import Operations
+from amqbroker.server.rule_operations import RuleOperations
 from amqbroker.server.runner import Runner
 from amqbroker.store.files import DataFolder, open_data_folder
 
@@ -131,6 +132,7 @@ async def serve(
         listeners = Listeners(runner)
         admin = Admin(node, folder, data_dir)
         Operations(runner, admin.commands)
+        RuleOperations(runner, admin.commands)
         control = ControlServer(data_dir, admin.commands)
         try:
             await listeners.open(config)
