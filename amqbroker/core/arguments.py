@@ -46,6 +46,17 @@ KNOWN_ARGUMENTS: Final = tuple(
         (*CLASSIC_ARGUMENTS, *QUORUM_ARGUMENTS, "x-max-age", "x-stream-max-segment-size-bytes")
     )
 )
+# Of consumers: refused where the queue's type does not know them, while others are ignored.
+CONSUMER_ARGUMENTS: Final = {
+    CLASSIC: ("x-cancel-on-ha-failover", "x-credit", "x-priority"),
+    QUORUM: ("x-credit", "x-priority"),
+}
+KNOWN_CONSUMER_ARGUMENTS: Final = (
+    *CONSUMER_ARGUMENTS[CLASSIC],
+    "x-stream-filter",
+    "x-stream-match-unfiltered",
+    "x-stream-offset",
+)
 OVERFLOWS: Final = ("drop-head", "reject-publish", "reject-publish-dlx")
 
 
@@ -65,6 +76,16 @@ def check_queue_arguments(resource: str, arguments: Table) -> None:
     accepted = QUORUM_ARGUMENTS if kind == QUORUM else CLASSIC_ARGUMENTS
     for key in arguments:
         if key in KNOWN_ARGUMENTS and key not in accepted:
+            raise precondition_failed(
+                f"invalid arg '{key}' for {resource} of queue type rabbit_{kind}_queue"
+            )
+
+
+def check_consumer_arguments(resource: str, kind: str, arguments: Table) -> None:
+    """Raise ChannelException 406 for the first argument that consumers of queues of another type
+    have."""
+    for key in arguments:
+        if key in KNOWN_CONSUMER_ARGUMENTS and key not in CONSUMER_ARGUMENTS[kind]:
             raise precondition_failed(
                 f"invalid arg '{key}' for {resource} of queue type rabbit_{kind}_queue"
             )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from pamqp.base import Frame
 
 from amqbroker.core import access
+from amqbroker.core.arguments import check_consumer_arguments, queue_type
 from amqbroker.core.channel import ON_DISK
 from amqbroker.core.consumer import Consumer
 from amqbroker.core.held import HeldGet
@@ -41,6 +42,9 @@ def consume(channel: Channel, frame: Frame) -> None:
     queue = vhost.queue(name)
     access.check_owner(channel.client, queue, vhost.name)
     arguments: Table = dict(method.arguments or {})
+    check_consumer_arguments(
+        queue_resource(name, vhost.name), queue_type(queue.arguments), arguments
+    )
     priority = _priority(queue, vhost.name, arguments)
     consumers = queue.consumers
     if consumers.has_exclusive() or (
