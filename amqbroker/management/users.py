@@ -237,7 +237,7 @@ def set_user_limits(broker: Broker, name: str, limits: Mapping[str, object]) -> 
     checked = checked_limits("user-limits", limits, LIMITS)
     user.max_connections = checked.get(MAX_CONNECTIONS, user.max_connections)
     user.max_channels = checked.get(MAX_CHANNELS, user.max_channels)
-    return _changed(broker, user, f"has the limits {_limits_of(user)}")
+    return _changed(broker, user, f"has the limits {limits_of(user)}")
 
 
 def clear_user_limits(broker: Broker, name: str, limit: str = ALL) -> int:
@@ -251,12 +251,13 @@ def list_user_limits(broker: Broker, name: str | None = None) -> list[dict[str, 
     """`user` and `limits`, of one user or of all who have any."""
     users = _by_name(broker) if name is None else [find_user(broker, name)]
     shown: list[dict[str, object]] = [
-        {"user": user.name, "limits": _limits_of(user)} for user in users
+        {"user": user.name, "limits": limits_of(user)} for user in users
     ]
     return [row for row in shown if name is not None or row["limits"]]
 
 
-def _limits_of(user: User) -> dict[str, int]:
+def limits_of(user: User) -> dict[str, int]:
+    """The limits of a user, by rabbitmqctl's names."""
     return shown_limits({MAX_CONNECTIONS: user.max_connections, MAX_CHANNELS: user.max_channels})
 
 

@@ -100,7 +100,7 @@ def test_limits_tags_and_topics(running: Broker) -> None:
     assert table(running, "list_user_limits") == [{"user": "ann", "limits": {"max-connections": 5}}]
     assert table(running, "list_topic_permissions")[0]["exchange"] == "amq.topic"
     assert table(running, "list_vhost_limits") == [{"vhost": "/", "limits": {"max-queues": 3}}]
-    for command in (
+    for undo in (
         ("clear_topic_permissions", "ann", "amq.topic"),
         ("clear_user_limits", "ann", "max-connections"),
         ("clear_vhost_limits",),
@@ -109,7 +109,7 @@ def test_limits_tags_and_topics(running: Broker) -> None:
         ("delete_user", "ann"),
         ("delete_vhost", "/"),
     ):
-        assert invoke(running, *command).exit_code == 0, command
+        assert invoke(running, *undo).exit_code == 0, undo
     assert table(running, "list_vhosts") == []
     assert table(running, "list_user_limits") == []
 
