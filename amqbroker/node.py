@@ -184,10 +184,7 @@ class Node:
     def journal_synced(self, position: int) -> None:
         """The batch of this position is durable, and all before it."""
         self._journal.synced(position)
-        memory = self._broker.memory
-        for line in memory.stored:
-            line.queue.wake()
-        memory.stored = []
+        self._broker.memory.stored_ended(True)
         self._after_sync()
 
     def messages_read(
@@ -201,6 +198,7 @@ class Node:
         """The disk refused a batch: nothing is confirmed any more, publishers are blocked."""
         broker = self._broker
         self._journal.failed(reason)
+        broker.memory.stored_ended(False)
         broker.alarms.disk_full = True
         broker.alarms_changed()
         broker.log(

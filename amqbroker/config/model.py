@@ -166,6 +166,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
         134_217_728
     )
     connections_max: Count = 0
+    consumer_timeout_ms: Count = 0
     outbox_bytes_max: Annotated[int, Meta(ge=4096, le=1_073_741_824, extra=SIZE)] = 262_144
 
 

@@ -19,6 +19,7 @@ CLASSIC: Final = "classic"
 QUORUM: Final = "quorum"
 
 COMMON_ARGUMENTS: Final = (
+    "x-consumer-timeout",
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
     "x-delivery-limit",
@@ -93,8 +94,8 @@ def check_consumer_arguments(resource: str, kind: str, arguments: Table) -> None
 
 def reason_against(key: str, value: object, arguments: Table) -> str:
     """Why this value is refused, as RabbitMQ prints it; empty if it is not."""
-    if key in ("x-expires", "x-message-ttl"):
-        return _time(value, zero=key == "x-message-ttl")
+    if key in ("x-consumer-timeout", "x-expires", "x-message-ttl"):
+        return time_error(value, zero=key == "x-message-ttl")
     if key in ("x-max-length", "x-max-length-bytes", "x-max-priority", "x-delivery-limit"):
         return _count(key, value)
     if key == "x-overflow":
@@ -128,7 +129,8 @@ def _integer(value: object) -> str:
     return f'"expected integer, got {field_type(value)}"'
 
 
-def _time(value: object, zero: bool) -> str:
+def time_error(value: object, zero: bool) -> str:
+    """Why this is no time in milliseconds, as RabbitMQ prints it; empty if it is one."""
     reason = _integer(value)
     if reason:
         return reason

@@ -201,10 +201,12 @@ class Client(TimerTarget):
             return True
         if self.credentials is not None or self.deferred_bytes > DEFERRED_BYTES_MAX:
             return True
-        journal = self.broker.journal
+        if not self.publishes:
+            return False
+        broker = self.broker
         return (
-            self.publishes
-            and journal.pending_bytes > self.broker.config.store.journal_pending_bytes_max
+            broker.journal.pending_bytes > broker.config.store.journal_pending_bytes_max
+            or broker.memory.must_wait()
         )
 
     # Input.
@@ -374,8 +376,12 @@ class Client(TimerTarget):
 
     def consumer_cancelled(self, channel: Channel, tag: str) -> None:
         """The queue of a consumer is gone: tell the client, if it can bear that."""
-        if self.introduction is not None and self.introduction.consumer_cancel_notify:
+        if self.hears_cancels():
             self.send(int(channel.number), m.BasicCancel(tag, True))
+
+    def hears_cancels(self) -> bool:
+        """Whether this client said that it understands a basic.cancel from the broker."""
+        return self.introduction is not None and self.introduction.consumer_cancel_notify
 
     # Mistakes and ends.
 
@@ -386,6 +392,10 @@ class Client(TimerTarget):
         if channel is None or self.state != RUNNING:
             self._connection_error(error, CLOSE_OK_S_MAX)
             return
+        self.close_channel(channel, error)
+
+    def close_channel(self, channel: Channel, error: ChannelException) -> None:
+        """End a channel with channel.close, and what is outstanding on it goes back."""
         self.broker.log(
             log.ERROR,
             f"connection {self.name}, channel {channel.number}: {error.reply_text}",

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, cast
 from pamqp.base import Frame
 
 from amqbroker.core import access
-from amqbroker.core.arguments import check_consumer_arguments, queue_type
+from amqbroker.core.ack_timeouts import TIMEOUT_ARGUMENT, watch_consumer, watch_get
+from amqbroker.core.arguments import check_consumer_arguments, queue_type, time_error
 from amqbroker.core.channel import ON_DISK
 from amqbroker.core.consumer import Consumer
 from amqbroker.core.held import HeldGet
@@ -46,6 +47,7 @@ def consume(channel: Channel, frame: Frame) -> None:
         queue_resource(name, vhost.name), queue_type(queue.arguments), arguments
     )
     priority = _priority(queue, vhost.name, arguments)
+    _check_timeout(queue, vhost.name, arguments)
     consumers = queue.consumers
     if consumers.has_exclusive() or (
         method.exclusive and (consumers.all or consumers.single_active)
@@ -65,6 +67,8 @@ def consume(channel: Channel, frame: Frame) -> None:
     channel.consumers[tag] = consumer
     queue.had_consumer = True
     consumers.add(consumer)
+    if not method.no_ack:
+        watch_consumer(consumer)
     if not method.nowait:
         channel.send(m.BasicConsumeOk(tag))
     queue.wake()
@@ -79,6 +83,17 @@ def _priority(queue: Queue, vhost: str, arguments: Table) -> int:
         f"invalid arg 'x-priority' for {queue_resource(queue.name, vhost)}: "
         f'"expected integer, got {field_type(value)}"'
     )
+
+
+def _check_timeout(queue: Queue, vhost: str, arguments: Table) -> None:
+    """The x-consumer-timeout argument. Raises 406 unless it is a time."""
+    if TIMEOUT_ARGUMENT not in arguments:
+        return
+    reason = time_error(arguments[TIMEOUT_ARGUMENT], zero=False)
+    if reason:
+        raise precondition_failed(
+            f"invalid arg '{TIMEOUT_ARGUMENT}' for {queue_resource(queue.name, vhost)}: {reason}"
+        )
 
 
 def _is_reply_tag(channel: Channel, tag: str) -> bool:
@@ -129,7 +144,7 @@ def get(channel: Channel, frame: Frame) -> None:
     queue = vhost.queue(name)
     access.check_owner(client, queue, vhost.name)
     client.broker.queue_used(vhost, queue)
-    if not queue.first_line().is_loaded():
+    if not queue.catch_up() or not queue.first_line().is_loaded():
         held = HeldGet(channel, queue, method.no_ack)
         channel.waiting_get = held
         channel.waiting_position = ON_DISK
@@ -147,7 +162,7 @@ def resume_gets(queue: Queue) -> None:
         channel = held.channel
         if channel.waiting_get is not held:
             continue
-        if not queue.first_line().is_loaded():
+        if not queue.catch_up() or not queue.first_line().is_loaded():
             queue.waiting_gets.append(held)
             continue
         channel.waiting_get = None
@@ -184,6 +199,7 @@ def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
     entry.consumer = None
     queue.unacked_count += 1
     channel.unacked.add(entry)
+    watch_get(channel, queue)
 
 
 def qos(channel: Channel, frame: Frame) -> None:

@@ -382,3 +382,20 @@ def test_fact_187_credit_is_per_consumer(bench: Bench) -> None:
     ch.ack(first.tag)
     ch.expect_delivery(b"3", "a")
     ch.expect_nothing(queue)
+
+
+@fact(181)
+def test_fact_181_a_late_consumer_is_cancelled_where_a_timeout_is_set(memory_bench: Bench) -> None:
+    """Its messages go back, and the channel stays open (RabbitMQ 3.13 closes it)."""
+    ch, queue = memory_bench.channel(), memory_bench.name()
+    ch.declare_queue(queue, arguments={"x-consumer-timeout": 60_000})
+    ch.fill(queue, b"1")
+    ch.consume(queue, "c")
+    ch.expect_delivery(b"1")
+    memory_bench.advance(70)
+    assert ch.expect(Basic.Cancel).consumer_tag == "c"
+    again = ch.must_get(queue)
+    assert (again.body, again.redelivered) == (b"1", True)
+    ch.ack(1)
+    ch.ack(again.tag)
+    ch.expect_nothing(queue)
