@@ -14,6 +14,7 @@ import click
 
 from amqbroker.cli.client import EXIT_USAGE, broker_options
 from amqbroker.cli.control import backup, environment, ping, status
+from amqbroker.cli.ctl_definitions import DEFINITION_COMMANDS
 from amqbroker.cli.ctl_lists import LIST_COMMANDS
 from amqbroker.cli.ctl_queues import QUEUE_COMMANDS
 from amqbroker.cli.ctl_rules import RULE_COMMANDS
@@ -84,5 +85,6 @@ for _command in (
     *LIST_COMMANDS,
     *QUEUE_COMMANDS,
     *RULE_COMMANDS,
+    *DEFINITION_COMMANDS,
 ):
     ctl.add_command(_command)

@@ -9,6 +9,7 @@ import msgspec
 from amqbroker.config.model import Config, Listener
 
 HIDDEN: Final = "***"
+AMOUNT: Final = {"bytes", "share"}
 SECRETS: Final = ("password", "password_hash", "key_password")
 
 
@@ -18,7 +19,7 @@ def shown(config: Config) -> dict[str, object]:
     assert isinstance(tree, dict), tree
     for name in ("listeners", "tls_listeners"):
         tree[name] = [_address(listener) for listener in getattr(config, name)]
-    hidden = _without_secrets(tree)
+    hidden = _plain(tree)
     assert isinstance(hidden, dict)
     return hidden
 
@@ -29,12 +30,14 @@ def _address(listener: Listener) -> object:
     return {"address": str(listener), "mechanisms": list(listener.mechanisms)}
 
 
-def _without_secrets(value: object) -> object:
+def _plain(value: object) -> object:
     if isinstance(value, dict):
+        if value.keys() == AMOUNT:
+            return value["bytes"] if value["share"] is None else value["share"]
         return {
-            name: HIDDEN if name in SECRETS and item else _without_secrets(item)
+            name: HIDDEN if name in SECRETS and item else _plain(item)
             for name, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_without_secrets(item) for item in value]
+        return [_plain(item) for item in value]
     return value

@@ -68,7 +68,7 @@ def items(broker: Broker) -> Iterator[tuple[str, Item]]:
     """Every entry of a file, with its section."""
     for row in vhosts.list_vhosts(broker):
         yield "vhosts", _vhost(row)
-    for user in list(broker.users.users.values()):
+    for _, user in sorted(broker.users.users.items()):
         yield "users", _user(user)
         yield from _permissions(user)
     for name, vhost in sorted(broker.vhosts.items()):

@@ -105,10 +105,7 @@ class _Steps:
 def _has_more(work: Iterator[None]) -> bool:
     """Go on with this for a moment; False if it is done."""
     end = time.monotonic() + SLICE_S
-    for _ in work:
-        if time.monotonic() >= end:
-            return True
-    return False
+    return any(time.monotonic() >= end for _ in work)
 
 
 def import_file(broker: Broker, file: str) -> None:

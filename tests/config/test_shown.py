@@ -10,19 +10,8 @@ from amqbroker.config.shown import shown
 HASH = "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR"
 
 
-def test_it_can_be_loaded_again_but_for_the_passwords() -> None:
-    tree = shown(Config())
-    users = tree.pop("users")
-    assert users == [
-        {
-            "name": "guest",
-            "password": "***",
-            "password_hash": None,
-            "tags": ["administrator"],
-            "permissions": {"/": {"configure": ".*", "write": ".*", "read": ".*"}},
-        }
-    ]
-    assert load(options=json.loads(json.dumps(tree))) == Config()
+def test_it_can_be_loaded_again() -> None:
+    assert load(options=json.loads(json.dumps(shown(Config())))) == Config()
 
 
 def test_no_secret_is_shown() -> None:
