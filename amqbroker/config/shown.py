@@ -6,10 +6,9 @@ from typing import Final
 
 import msgspec
 
-from amqbroker.config.model import Config, Listener
+from amqbroker.config.model import Amount, Config, Listener
 
 HIDDEN: Final = "***"
-AMOUNT: Final = {"bytes", "share"}
 SECRETS: Final = ("password", "password_hash", "key_password")
 
 
@@ -19,7 +18,9 @@ def shown(config: Config) -> dict[str, object]:
     assert isinstance(tree, dict), tree
     for name in ("listeners", "tls_listeners"):
         tree[name] = [_address(listener) for listener in getattr(config, name)]
-    hidden = _plain(tree)
+    tree["memory"]["high_watermark"] = _amount(config.memory.high_watermark)
+    tree["disk"]["free_limit"] = _amount(config.disk.free_limit)
+    hidden = _without_secrets(tree)
     assert isinstance(hidden, dict)
     return hidden
 
@@ -30,14 +31,16 @@ def _address(listener: Listener) -> object:
     return {"address": str(listener), "mechanisms": list(listener.mechanisms)}
 
 
-def _plain(value: object) -> object:
+def _amount(amount: Amount) -> int | float:
+    return amount.bytes if amount.share is None else amount.share
+
+
+def _without_secrets(value: object) -> object:
     if isinstance(value, dict):
-        if value.keys() == AMOUNT:
-            return value["bytes"] if value["share"] is None else value["share"]
         return {
-            name: HIDDEN if name in SECRETS and item else _plain(item)
+            name: HIDDEN if name in SECRETS and item else _without_secrets(item)
             for name, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_without_secrets(item) for item in value]
     return value
