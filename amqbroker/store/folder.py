@@ -41,7 +41,7 @@ DAMAGED_SUFFIX: Final = ".damaged"
 # it is a small part of what is free.
 RESERVE_NAME: Final = "reserve"
 RESERVE_BYTES: Final = 1024 * 1024
-RESERVE_FREE_BYTES_MIN: Final = 16 * RESERVE_BYTES
+RESERVE_FREE_BYTES_MIN: Final = 8 * RESERVE_BYTES
 
 
 @final

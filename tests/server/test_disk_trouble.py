@@ -135,9 +135,9 @@ SMALL_FILES = {"journal_file_size_bytes": 1024 * 1024}
 @contextmanager
 def full_disk(folder: Path, **settings: object) -> Iterator[tuple[BrokerProcess, Path]]:
     """A broker on a small disk, part of which is a file that can go."""
-    with small_disk(folder, "size=24m"):
+    with small_disk(folder, "size=14m"):
         ballast = folder / "ballast"
-        ballast.write_bytes(bytes(6 * 1024 * 1024))
+        ballast.write_bytes(bytes(4 * 1024 * 1024))
         with broker_process(folder / "data", disk={"free_limit": 0}, **settings) as process:
             yield process, ballast
 
@@ -145,7 +145,7 @@ def full_disk(folder: Path, **settings: object) -> Iterator[tuple[BrokerProcess,
 def test_a_full_disk_blocks_until_there_is_room(tmp_path: Path) -> None:
     with full_disk(tmp_path) as (process, ballast):
         ch, confirmed, sent = fill_disk(process)
-        assert confirmed * BODY_BYTES > 14 * 1024 * 1024
+        assert confirmed * BODY_BYTES > 8 * 1024 * 1024
         process.expect_log(FULL)
         late = check_blocked(process)
         drain(process, 0, 50)

@@ -212,7 +212,7 @@ def test_the_reserve_goes_when_the_disk_is_full_and_comes_back() -> None:
 
 
 def test_a_small_disk_has_no_reserve() -> None:
-    disk = FakeDisk(10 * RESERVE_BYTES)
+    disk = FakeDisk(7 * RESERVE_BYTES)
     Store(disk).files.keep_reserve()
     assert RESERVE_NAME not in disk.names()
 
