@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, final
 from mypy_extensions import i64
 
 from amqbroker.core.entry import QueueEntry
+from amqbroker.core.tracing import trace_delivery
 from amqbroker.exchanges.base import Table
 from amqbroker.wire.writer import deliver_prefix, write_deliver
 
@@ -93,6 +94,8 @@ class Consumer:
             client.payload_size_max,
         )
         client.mark_output()
+        if channel.vhost.traced:
+            trace_delivery(channel, self.queue.name, entry.message, entry.redelivered)
         if self.no_ack:
             entry.line.settle(entry)
             return

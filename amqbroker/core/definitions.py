@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Final, cast, final
 from mypy_extensions import i64
 
 from amqbroker.core.policies import Policy
-from amqbroker.core.queue import Queue
 from amqbroker.exchanges.base import Binding, Destination, Exchange, Table
 from amqbroker.wire.tables import decode_table, encode_table
 
 if TYPE_CHECKING:
     from pamqp.common import FieldTable
+
+    from amqbroker.core.queue import Queue
 
 EXCHANGE_KIND: Final = b"x"
 QUEUE_KIND: Final = b"q"

@@ -87,6 +87,8 @@ class VirtualHost:
         self.operator_policies = Policies()
         # Runtime parameters by component and name: JSON.
         self.parameters: dict[tuple[str, str], str] = {}
+        # Whether copies of all messages go to the trace exchange.
+        self.traced = False
         self.routes: dict[bytes, Route] = {}
         # Grows whenever a route may have changed; channels that keep a route compare it.
         self.version: i64 = 0
@@ -290,6 +292,11 @@ class VirtualHost:
             for binding in self.exchanges[name].bindings_to(destination)
         ]
 
+    def trace(self, on: bool) -> None:
+        """Begin or end to copy messages to the trace exchange (tracing.py)."""
+        self.traced = on
+        self.forget_routes()
+
     def forget_routes(self) -> None:
         """Something changed that any route may depend on."""
         self.routes = {}
@@ -318,7 +325,8 @@ class VirtualHost:
         exchange = self.exchange(address[1:end].decode("utf-8", "surrogateescape"))
         routing_key = address[end + 1 :].decode("utf-8", "surrogateescape")
         walk = self.walk(exchange, [routing_key], None)
-        return Route(address, exchange, routing_key, list(walk.queues.values()), walk.by_headers)
+        by_headers = walk.by_headers or self.traced
+        return Route(address, exchange, routing_key, list(walk.queues.values()), by_headers)
 
     def walk(
         self,
