@@ -14,14 +14,13 @@ from random import Random
 from typing import final
 
 from amqbroker.auth.certificates import TlsPeer
-from amqbroker.auth.passwords import rabbit_hash
-from amqbroker.auth.permissions import Permissions
 from amqbroker.auth.sasl import MECHANISMS, offered_to
-from amqbroker.auth.users import User, UserStore
+from amqbroker.auth.users import UserStore
 from amqbroker.config import Config
 from amqbroker.core import connection_methods, log
 from amqbroker.core.broker import Broker, PasswordCheck
 from amqbroker.core.client import CLOSING, DONE, Client
+from amqbroker.core.configured import apply_config
 from amqbroker.core.consuming import resume_gets
 from amqbroker.core.memory import ReadRequest
 from amqbroker.core.paging import empty_file, messages_read
@@ -106,13 +105,14 @@ class Node:
         offer = Offer(
             properties, list(MECHANISMS), limits.channel_max, limits.frame_max, limits.heartbeat_s
         )
-        users = UserStore(make_users(config, random), config.loopback_users)
+        users = UserStore([], config.loopback_users)
         self._broker = Broker(config, offer, users, journal, random)
         self._broker.now = now
         self._broker.turn.wall_offset = wall - now
         self._journal = journal
         if recovered is not None:
             restore(self._broker, recovered)
+        apply_config(self._broker)
 
     # Inputs.
 
@@ -444,21 +444,3 @@ class Node:
     def transient_queues(self) -> list[int]:
         """The ids of queues that no restart brings back."""
         return [int(line.id) for line in self._broker.all_lines() if line.log is None]
-
-
-def make_users(config: Config, random: Random) -> list[User]:
-    """The users of the configuration.
-
-    A password written there is hashed with RabbitMQ's quick hash: it is no secret.
-    """
-    users: list[User] = []
-    for user in config.users:
-        stored = user.password_hash
-        if user.password is not None:
-            stored = rabbit_hash(user.password.encode(), random.randbytes(4))
-        permissions = {
-            vhost: Permissions(allowed.configure, allowed.write, allowed.read)
-            for vhost, allowed in user.permissions.items()
-        }
-        users.append(User(user.name, stored, tuple(user.tags), permissions))
-    return users

@@ -81,6 +81,7 @@ STARTED = {
     *("amqbroker.__main__", "amqbroker.pytest_plugin", "amqbroker.testing"),
     # Called by whoever administers, from outside.
     *("amqbroker.management.parameters", "amqbroker.management.policies"),
+    *("amqbroker.management.users", "amqbroker.management.vhosts"),
 }
 
 # Modules without a test file of their own name, and the file that tests them.

@@ -6,6 +6,7 @@ options into one. Nothing here touches files or the process's environment: the c
 
 from amqbroker.config.load import environment_variables, load, parse_listener, where_of
 from amqbroker.config.model import (
+    DEFAULT_VHOST,
     Amount,
     Config,
     Disk,
@@ -18,12 +19,14 @@ from amqbroker.config.model import (
     Store,
     Tls,
     TlsListener,
+    TopicPermission,
     User,
     Vhost,
 )
 from amqbroker.config.tree import ConfigError, Problem
 
 __all__ = [
+    "DEFAULT_VHOST",
     "Amount",
     "Config",
     "ConfigError",
@@ -38,6 +41,7 @@ __all__ = [
     "Store",
     "Tls",
     "TlsListener",
+    "TopicPermission",
     "User",
     "Vhost",
     "environment_variables",

@@ -85,10 +85,8 @@ class Broker:
         # Why publishers are blocked; empty if they are not. It is what `alarms` says.
         self.alarm = ""
         self.alarms = Alarms()
-        for vhost in config.vhosts:
-            self.vhosts[vhost.name] = VirtualHost(
-                vhost.name, journal, vhost.max_connections, vhost.max_queues
-            )
+        # Whether an earlier start has made what the configuration leaves to the first one.
+        self.defaults_made = False
 
     def log(self, level: int, text: str, **fields: object) -> None:
         """One line for the log."""
