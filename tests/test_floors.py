@@ -86,6 +86,7 @@ STARTED = {
 
 # Modules without a test file of their own name, and the file that tests them.
 TESTED_BY = {
+    "core/events.py": "semantics/test_events.py",
     "core/tracing.py": "semantics/test_tracing.py",
     "core/discard.py": "core/test_settling.py",
     "store/batch.py": "store/test_journal.py",

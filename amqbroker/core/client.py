@@ -347,6 +347,7 @@ class Client(TimerTarget):
         self._closed_channels.pop(number, None)
         self.channels[number] = Channel(self, number, self.vhost)
         user.channels += 1
+        self.broker.events.channel_created(self.channels[number])
         self.send(number, m.ChannelOpenOk())
 
     def _closing_channel_method(self, channel: Channel, frame: Frame) -> None:
@@ -366,6 +367,7 @@ class Client(TimerTarget):
             self._channel = None
         self.parser.forget_channel(channel.number)
         channel.tear_down()
+        self.broker.events.channel_closed(channel)
 
     def resume(self, channel: Channel) -> None:
         """The journal has reached what a reply on this channel waited for: send it, and go on."""
@@ -454,6 +456,7 @@ class Client(TimerTarget):
         self.user.channels -= len(channels)
         for channel in channels:
             channel.tear_down()
+            self.broker.events.channel_closed(channel)
         assert self.vhost is not None or not channels
         if self.vhost is not None:
             for queue in list(self.exclusive_queues.values()):
@@ -462,6 +465,7 @@ class Client(TimerTarget):
             self.user.connections -= 1
             self.broker.open_connections -= 1
             self.vhost = None
+            self.broker.events.connection_closed(self)
 
     def lost(self) -> None:
         """The socket is closed, by whomever."""
@@ -536,6 +540,7 @@ class Client(TimerTarget):
         vhost.connections += 1
         self.user.connections += 1
         self.broker.open_connections += 1
+        self.broker.events.connection_created(self)
         self._cancel_timers()
         if self.heartbeat_s > 0:
             self._heartbeat = Heartbeat(self, self.broker.timers, self.heartbeat_s, self.broker.now)

@@ -146,12 +146,14 @@ class Consumers:
         if self.active is None:
             self.active = consumer
         self.enter(consumer)
+        consumer.channel.client.broker.events.consumer_created(consumer)
 
     def remove(self, consumer: Consumer) -> None:
         """The consumer was cancelled; the next active one has the highest priority, then has waited
         longest."""
         self.all.remove(consumer)
         self._leave(consumer)
+        consumer.channel.client.broker.events.consumer_deleted(consumer)
         # Its outstanding messages may still be settled: that must not bring it back into the line.
         consumer.blocked = False
         if self.active is consumer:
