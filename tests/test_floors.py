@@ -88,7 +88,6 @@ STARTED = {
 TESTED_BY = {
     "core/events.py": "semantics/test_events.py",
     "core/tracing.py": "semantics/test_tracing.py",
-    "core/discard.py": "core/test_settling.py",
     "store/batch.py": "store/test_journal.py",
     "__main__.py": "cli/test_serve.py",
     "pytest_plugin.py": "test_testing.py",
