@@ -110,10 +110,13 @@ class Life:
         """How often each message is there. They stay, but may die of being looked at."""
         found: dict[int, int] = {}
         peek = self.house.channel()
-        for name in (*QUEUES, "narrow", "dead"):
-            while (message := peek.get(name)) is not None:
-                number = int(message.body.split(b" ")[0])
-                found[number] = found.get(number, 0) + 1
+        seen = -1
+        while seen != sum(found.values()):
+            seen = sum(found.values())
+            for name in QUEUES:
+                while (message := peek.get(name)) is not None:
+                    number = int(message.body.split(b" ")[0])
+                    found[number] = found.get(number, 0) + 1
             # The narrow queue has room now for what waits for it.
             self.house.advance(1.1)
         assert core(self.house.node).dead_letters.entries() == []
