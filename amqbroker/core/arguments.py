@@ -10,7 +10,7 @@ from typing import Final
 
 from amqbroker.errors import AmqpError, precondition_failed
 from amqbroker.exchanges.base import Table
-from amqbroker.exchanges.terms import field_type
+from amqbroker.exchanges.terms import field_type, term
 
 # Ten years: RabbitMQ's largest timer.
 TIME_MS_MAX: Final = 315_360_000_000
@@ -195,7 +195,7 @@ def flag(value: object) -> str:
     """A flag, a name or an argument's value as error texts print it."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return term(value) if isinstance(value, (dict, list)) else str(value)
 
 
 def with_type(value: object) -> str:
