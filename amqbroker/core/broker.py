@@ -23,7 +23,7 @@ from amqbroker.core.memory import Memory
 from amqbroker.core.queue import Queue
 from amqbroker.core.reply_to import ReplyConsumer
 from amqbroker.core.rules import NO_LIMIT, Rules
-from amqbroker.core.timers import Timers, TimerTarget
+from amqbroker.core.timers import TimerTarget
 from amqbroker.core.turn import Turn
 from amqbroker.core.vhost import VirtualHost
 from amqbroker.exchanges.base import Table
@@ -60,12 +60,11 @@ class Broker:
         self.users = users
         self.journal = journal
         self.random = random
-        self.now = 0.0
         self.turn = Turn(Memory(journal.segments, config.memory.queue_bytes_max))
         self.memory = self.turn.memory
         # Messages that could not be read from disk.
         self.messages_lost = 0
-        self.timers = Timers()
+        self.timers = self.turn.timers
         self.vhosts: dict[str, VirtualHost] = {}
         # JSON by name.
         self.global_parameters: dict[str, str] = {}
@@ -95,6 +94,15 @@ class Broker:
         """One line for the log."""
         self.log_lines.append(LogLine(level, text, fields))
 
+    @property
+    def now(self) -> float:
+        """The monotonic time of the last input, in seconds."""
+        return self.turn.now
+
+    @now.setter
+    def now(self, now: float) -> None:
+        self.turn.now = now
+
     def alarms_changed(self) -> None:
         """Something was measured: block publishers, or let them go on."""
         before = self.alarm
@@ -118,7 +126,7 @@ class Broker:
 
     def wall_ms(self) -> i64:
         """The time of day, in milliseconds since 1970."""
-        return i64((self.now + self.turn.wall_offset) * 1000)
+        return self.turn.wall_ms()
 
     @property
     def memory_bytes(self) -> int:

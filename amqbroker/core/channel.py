@@ -141,7 +141,7 @@ class Channel:
 
     def confirm(self, position: i64) -> None:
         """Answer the last publish once this journal position is durable; 0 means at the end of the
-        turn."""
+        turn, REFUSED that a queue had no room for it."""
         confirms = self.confirms
         if confirms is None:
             return

@@ -144,7 +144,7 @@ def get(channel: Channel, frame: Frame) -> None:
     queue = vhost.queue(name)
     access.check_owner(client, queue, vhost.name)
     client.broker.queue_used(vhost, queue)
-    if not queue.first_line().is_loaded():
+    if not queue.catch_up() or not queue.first_line().is_loaded():
         held = HeldGet(channel, queue, method.no_ack)
         channel.waiting_get = held
         channel.waiting_position = ON_DISK
@@ -162,7 +162,7 @@ def resume_gets(queue: Queue) -> None:
         channel = held.channel
         if channel.waiting_get is not held:
             continue
-        if not queue.first_line().is_loaded():
+        if not queue.catch_up() or not queue.first_line().is_loaded():
             queue.waiting_gets.append(held)
             continue
         channel.waiting_get = None

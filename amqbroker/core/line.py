@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, final
 from mypy_extensions import i64
 
 from amqbroker.core.entry import QueueEntry
-from amqbroker.core.memory import ReadRequest
+from amqbroker.core.memory import SMALL_READ_BYTES, ReadRequest
 from amqbroker.core.ready import Ready
 from amqbroker.message import VOLATILE, Message
 from amqbroker.store.backlog import Backlog
@@ -44,6 +44,7 @@ class Line:
         "next_index",
         "queue",
         "ready",
+        "seen_index",
         "spill_down_to",
     )
 
@@ -58,10 +59,13 @@ class Line:
         self.spill_down_to: i64 = -1
         self.ready = Ready()
         self.next_index: i64 = 0
+        # All before this index has been offered to consumers.
+        self.seen_index: i64 = 0
 
-    def append(self, message: Message) -> i64:
+    def append(self, message: Message, expires_at: i64) -> i64:
         """A new message; the journal position to wait for, 0 if there is nothing to wait for."""
         entry = QueueEntry(message, self, self.next_index)
+        entry.expires_at = expires_at
         self.next_index += 1
         self.memory.hold(message)
         self.ready.append(entry)
@@ -131,15 +135,36 @@ class Line:
         ready = self.ready
         return not ready.paged or ready.is_loaded()
 
-    def read_ahead(self) -> None:
-        """Ask for the next messages on disk, if they will be wanted soon."""
+    def body_bytes(self) -> i64:
+        """What the bodies of all ready messages have, with an estimate where only the disk
+        knows."""
+        backlog = self.backlog
+        if backlog is None:
+            return self.ready.body_bytes
+        return self.ready.body_bytes + max(backlog.unread_bytes, 0)
+
+    def drop_segment(self) -> None:
+        """Drop what is not read of the next segment."""
+        backlog = self.backlog
+        assert backlog is not None, self.id
+        dropped = backlog.drop_next()
+        self.ready.load([], 0, 0, dropped, backlog.next_index)
+
+    def read_ahead(self, head_only: bool) -> None:
+        """Ask for the next messages on disk, if they will be wanted soon.
+
+        With `head_only` nobody but the queue's own rules wants to see the first of them.
+        """
         backlog = self.backlog
         assert backlog is not None, self.id
         ready = self.ready
+        length = self.memory.read_length()
         if not self.queue.consumers.all and not self.queue.waiting_gets:
-            return
+            if not head_only:
+                return
+            length = min(length, SMALL_READ_BYTES)
         if ready.is_loaded() and ready.front_cost() > self.memory.read_ahead():
             return
-        piece = backlog.next_read(self.memory.read_length())
+        piece = backlog.next_read(length)
         if piece is not None:
             self.memory.reads.append(ReadRequest(self, piece))

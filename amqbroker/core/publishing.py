@@ -20,6 +20,7 @@ from amqbroker.core import access
 from amqbroker.core.arguments import TIME_MS_MAX
 from amqbroker.core.confirms import Confirms
 from amqbroker.core.held import HeldPublish
+from amqbroker.core.limits import REFUSED
 from amqbroker.core.names import exchange_resource
 from amqbroker.core.reply_to import REPLY_QUEUE, deliver_reply, own_reply_address, reply_key
 from amqbroker.errors import NO_ROUTE, access_refused, not_implemented, precondition_failed
@@ -73,21 +74,25 @@ def publish(channel: Channel, message: Message) -> None:
 
 
 def deliver(channel: Channel, message: Message, queues: list[Queue]) -> i64:
-    """Enqueue a routed message, or return it; the journal position to wait for, 0 for none."""
+    """Enqueue a routed message, or return it; the journal position to wait for, 0 for none, or
+    REFUSED if a queue had no room for it."""
     position: i64 = 0
+    refused = False
     for queue in queues:
         if queue.deleted:
             continue
         needed = queue.enqueue(message)
         if needed > position:
             position = needed
+        elif needed == REFUSED:
+            refused = True
     if not queues and not _deliver_reply(channel, message) and message.bits & MANDATORY != 0:
         client = channel.client
         write_return(
             client.output, channel.number, NO_ROUTE, NO_ROUTE_TEXT, message, client.payload_size_max
         )
         client.mark_output()
-    return position
+    return REFUSED if refused else position
 
 
 def _deliver_reply(channel: Channel, message: Message) -> bool:
@@ -124,6 +129,9 @@ def _apply_rules(channel: Channel, message: Message, route: Route, flags: i64) -
         queues = _route_by_headers(channel, message, route)
     if flags & properties.USER_ID != 0:
         _check_user_id(channel, properties.property_text(message.header, properties.USER_ID) or "")
+    if flags & properties.EXPIRATION != 0:
+        for queue in queues:
+            queue.expect_expiry()
     return queues
 
 

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64
 
+from amqbroker.core import limits
 from amqbroker.core.consumer import Consumers
 from amqbroker.core.entry import QueueEntry
+from amqbroker.core.expiry import drop_expired, set_head_timer
 from amqbroker.core.held import HeldGet
 from amqbroker.core.line import Line
 from amqbroker.core.rules import Rules
@@ -28,8 +30,10 @@ if TYPE_CHECKING:
     from amqbroker.core.client import Client
     from amqbroker.core.turn import Turn
 
-# Messages that one queue may send in one turn, so that others and the sockets get theirs.
+# Messages that one queue may send in one turn, so that others and the sockets get theirs, and those
+# that may expire or be dropped.
 DELIVERIES_A_TURN: Final = 4096
+DROPS_A_TURN: Final = 1024
 
 
 @final
@@ -42,7 +46,6 @@ class Queue:
 
     __slots__ = (
         "_journal",
-        "_turn",
         "arguments",
         "auto_delete",
         "consumers",
@@ -51,6 +54,8 @@ class Queue:
         "durable",
         "expiry",
         "had_consumer",
+        "has_rules",
+        "head_timer",
         "id",
         "levels",
         "line",
@@ -58,9 +63,12 @@ class Queue:
         "owner",
         "rules",
         "served",
+        "serving",
+        "turn",
         "unacked_count",
         "used_at",
         "waiting_gets",
+        "wants_head",
     )
 
     def __init__(
@@ -73,7 +81,7 @@ class Queue:
         owner: Client | None,
         arguments: Table,
     ) -> None:
-        self._turn = turn
+        self.turn = turn
         self.id: i64 = queue_id
         self.name = name
         self.durable = durable
@@ -93,15 +101,28 @@ class Queue:
         self.dirty = False
         # When this queue last sent anything, on the turn's count.
         self.served: i64 = 0
+        # Whether messages may expire, or there may be too many: has_rules is asked on the way of
+        # every message, and never taken back while one of them may have an expiry of its own.
+        self.has_rules = self.rules.limit_messages()
+        self.head_timer: Timer | None = None
+        # A rule needs to see a head that is on disk.
+        self.wants_head = False
+        self.serving = False
         # Of a queue that expires: its timer, and when it was last used.
         self.expiry: Timer | None = None
         self.used_at = 0.0
 
     def set_rules(self, rules: Rules) -> None:
         """Other rules hold from now on: what they ask of the messages that are here is done at the
-        turn's end."""
+        turn's end. Messages keep the expiry that they have."""
         self.rules = rules
+        if rules.limit_messages():
+            self.has_rules = True
         self.wake()
+
+    def expect_expiry(self) -> None:
+        """A message with an expiry of its own comes, or was found at a start."""
+        self.has_rules = True
 
     # Lines.
 
@@ -158,6 +179,15 @@ class Queue:
             count += line.ready.count
         return count
 
+    def ready_bytes(self) -> i64:
+        """What their bodies have."""
+        if self.levels is None:
+            return self.line.body_bytes()
+        size: i64 = 0
+        for line in self.levels:
+            size += line.body_bytes()
+        return size
+
     # In and out.
 
     def enqueue(self, message: Message) -> i64:
@@ -167,22 +197,46 @@ class Queue:
             line = self.level(min(priority_of(message.header), self.rules.max_priority))
         if not self.dirty:
             self.wake()
-        return line.append(message)
+        if self.has_rules:
+            return limits.enqueue(self, line, message)
+        return line.append(message, 0)
 
     def wake(self) -> None:
         """Look at this queue when the turn is settled."""
         if not self.dirty:
             self.dirty = True
-            self._turn.queues.append(self)
+            self.turn.queues.append(self)
 
     def deliver(self) -> bool:
-        """Send what consumers can take; True if there is more to send than one turn allows."""
+        """Send what consumers can take, and drop what rules want gone; True if there is more to do
+        than one turn allows."""
         self.dirty = False
+        return self._serve()
+
+    def catch_up(self) -> bool:
+        """Do at once what rules want at the end of the turn: somebody is about to count messages,
+        or to take one. False if there is more to do than is done at once."""
+        if not self.has_rules:
+            return True
+        if self.serving or self._serve():
+            self.wake()
+            return False
+        return True
+
+    def _serve(self) -> bool:
         line = self.line
         has_levels = self.levels is not None
+        has_rules = self.has_rules
         consumers = self.consumers
+        self.serving = True
+        self.wants_head = False
+        drops: i64 = 0
         sent: i64 = 0
         while sent < DELIVERIES_A_TURN:
+            if has_rules:
+                drops += drop_expired(self, DROPS_A_TURN - drops, False)
+                if drops == DROPS_A_TURN:
+                    break
             if has_levels:
                 line = self.first_line()
             ready = line.ready
@@ -194,13 +248,26 @@ class Queue:
             consumer.send(ready.take())
             sent += 1
         if sent > 0:
-            self._turn.served += 1
-            self.served = self._turn.served
+            self.turn.served += 1
+            self.served = self.turn.served
+        if has_rules:
+            if sent < DELIVERIES_A_TURN:
+                drops += self._drop_rest(DROPS_A_TURN - drops)
+            set_head_timer(self)
         if has_levels:
             line = self.first_line()
         if line.ready.paged:
-            line.read_ahead()
-        return sent == DELIVERIES_A_TURN and self.ready_count() > 0
+            line.read_ahead(self.wants_head)
+        self.serving = False
+        return drops == DROPS_A_TURN or (sent == DELIVERIES_A_TURN and self.ready_count() > 0)
+
+    def _drop_rest(self, drops_max: i64) -> i64:
+        """No consumer takes any more: drop what is too much, and what lived for consumers that
+        wait; how much that was."""
+        for line in self.lines():
+            line.seen_index = line.next_index
+        drops = limits.drop_head(self, drops_max)
+        return drops + drop_expired(self, drops_max - drops, True)
 
     def discard(self, entries: list[QueueEntry], reason: int) -> None:
         """Entries that are neither ready nor outstanding leave for this reason (discard.py)."""
@@ -224,6 +291,9 @@ class Queue:
                 back = [entry for entry in entries if entry.line is line]
                 if back:
                     line.ready.put_back(back)
+        if self.has_rules:
+            # Before anybody gets them: what is too much goes, even if it has just come back.
+            limits.drop_head(self, DROPS_A_TURN)
         self.wake()
 
     def purge(self) -> int:
@@ -239,6 +309,9 @@ class Queue:
         """Drop everything, for ever; how many messages were ready. Outstanding ones settle into
         nothing."""
         self.deleted = True
+        if self.head_timer is not None:
+            self.turn.timers.cancel(self.head_timer)
+            self.head_timer = None
         count = self.ready_count()
         for line in self.lines():
             line.close()

@@ -97,6 +97,7 @@ def _declared(channel: Channel, queue: Queue, nowait: bool, position: int) -> No
     channel.last_queue = queue.name
     channel.client.broker.queue_used(channel.vhost, queue)
     if not nowait:
+        queue.catch_up()
         frame = m.QueueDeclareOk(queue.name, int(queue.ready_count()), len(queue.consumers.all))
         channel.reply_when_durable(position, frame)
 
@@ -165,6 +166,7 @@ def purge(channel: Channel, frame: Frame) -> None:
     access.check(channel.client, access.READ, access.QUEUE, name)
     queue = vhost.queue(name)
     access.check_owner(channel.client, queue, vhost.name)
+    queue.catch_up()
     count = queue.purge()
     if not method.nowait:
         channel.send(m.QueuePurgeOk(count))
@@ -182,6 +184,7 @@ def delete(channel: Channel, frame: Frame) -> None:
     if queue is not None:
         access.check_owner(channel.client, queue, vhost.name)
         resource = queue_resource(name, vhost.name)
+        queue.catch_up()
         if method.if_empty and queue.ready_count() > 0:
             raise precondition_failed(f"{resource} not empty")
         if method.if_unused and queue.consumers.all:

@@ -123,10 +123,15 @@ def _restore_messages(line: Line, entries: list[Entry], next_index: i64) -> None
         line.backlog = backlog
         line.ready.recover(backlog.unread, backlog.next_index)
         last = backlog.segments[-1].last
+        for segment in backlog.segments:
+            if segment.expires_from != 0:
+                line.queue.expect_expiry()
     returned: list[QueueEntry] = []
     for entry in entries:
         restored = QueueEntry(entry.message, line, entry.index)
         restored.expires_at = entry.expires_at
+        if entry.expires_at != 0:
+            line.queue.expect_expiry()
         restored.deliveries = entry.deliveries
         restored.state = entry.state
         restored.file = entry.file
@@ -139,3 +144,6 @@ def _restore_messages(line: Line, entries: list[Entry], next_index: i64) -> None
     if returned:
         line.ready.put_back(returned)
     line.next_index = next_index
+    line.seen_index = next_index
+    if line.queue.has_rules:
+        line.queue.wake()

@@ -76,6 +76,14 @@ class Rules:
         self.dead_letter_exchange = _text(arguments, definition, "dead-letter-exchange")
         self.dead_letter_key = _text(arguments, definition, "dead-letter-routing-key")
 
+    def limit_messages(self) -> bool:
+        """Whether messages may expire, or there may be too many of them."""
+        return (
+            self.message_ttl_ms != NO_LIMIT
+            or self.max_length != NO_LIMIT
+            or self.max_length_bytes != NO_LIMIT
+        )
+
 
 def _number(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else NO_LIMIT

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, final
 from mypy_extensions import i64
 
 from amqbroker.core.memory import Memory
+from amqbroker.core.timers import Timers
 from amqbroker.store.backlog import SegmentOutbox
 
 if TYPE_CHECKING:
@@ -24,10 +25,22 @@ if TYPE_CHECKING:
 class Turn:
     """The work lists of the turn that is under way."""
 
-    __slots__ = ("confirming", "memory", "outputs", "queues", "served", "wall_offset")
+    __slots__ = (
+        "confirming",
+        "memory",
+        "now",
+        "outputs",
+        "queues",
+        "served",
+        "timers",
+        "wall_offset",
+    )
 
     def __init__(self, memory: Memory | None = None) -> None:
         self.memory = memory if memory is not None else Memory(SegmentOutbox(bytes(8)))
+        self.timers = Timers()
+        # The monotonic time of the last input, in seconds.
+        self.now = 0.0
         # Queues with something to deliver or someone to deliver to.
         self.queues: list[Queue] = []
         # Grows with every queue that delivers.
@@ -39,3 +52,7 @@ class Turn:
         # What makes the time of day of the node's monotonic time, in seconds. It stays as it was at
         # the start: a clock that is set does not make messages expire.
         self.wall_offset = 0.0
+
+    def wall_ms(self) -> i64:
+        """The time of day, in milliseconds since 1970."""
+        return i64((self.now + self.wall_offset) * 1000)
