@@ -55,11 +55,11 @@ def _check_dead_letter_exchange(channel: Channel, name: str, arguments: Table) -
 
 
 def _check_quorum(resource: str, durable: bool, exclusive: bool, auto_delete: bool) -> None:
-    """Our strongest queue has RabbitMQ's rules for its own: durable, shared, and there until it is
-    deleted."""
-    if not durable and not exclusive:
-        raise precondition_failed(f"invalid property 'non-durable' for {resource}")
-    if exclusive:
-        raise precondition_failed(f"invalid property 'exclusive-owner' for {resource}")
+    """Our strongest queue has RabbitMQ's rules for its own, in its order: there until it is
+    deleted, shared, and durable."""
     if auto_delete:
         raise precondition_failed(f"invalid property 'auto-delete' for {resource}")
+    if exclusive:
+        raise precondition_failed(f"invalid property 'exclusive-owner' for {resource}")
+    if not durable:
+        raise precondition_failed(f"invalid property 'non-durable' for {resource}")
