@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from amqbroker.core import access
 from amqbroker.core.arguments import QUORUM, check_queue_arguments, queue_type
 from amqbroker.core.names import queue_resource
+from amqbroker.core.rules import NO_LIMIT
 from amqbroker.core.vhost import VirtualHost
 from amqbroker.errors import precondition_failed
 from amqbroker.exchanges.base import Table
@@ -18,6 +19,16 @@ from amqbroker.exchanges.terms import field_type
 
 if TYPE_CHECKING:
     from amqbroker.core.channel import Channel
+
+
+def add_queue_type(
+    vhost: VirtualHost, arguments: Table, durable: bool, exclusive: bool, auto_delete: bool
+) -> None:
+    """Arguments without a type get the virtual host's default one, where the flags permit it."""
+    if "x-queue-type" in arguments or vhost.default_queue_type != QUORUM:
+        return
+    if durable and not exclusive and not auto_delete:
+        arguments["x-queue-type"] = QUORUM
 
 
 def check_new_queue(
@@ -33,7 +44,7 @@ def check_new_queue(
 
 def check_queue_limit(vhost: VirtualHost, name: str, count: int = 1) -> None:
     """Raise 406 if the virtual host has no room for so many queues more."""
-    if vhost.max_queues and len(vhost.queues) + count > vhost.max_queues:
+    if vhost.max_queues != NO_LIMIT and len(vhost.queues) + count > vhost.max_queues:
         raise precondition_failed(
             f"cannot declare queue '{name}': queue limit in vhost '{vhost.name}' "
             f"({vhost.max_queues}) is reached"

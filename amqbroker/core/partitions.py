@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from amqbroker.core import access
 from amqbroker.core.names import exchange_resource, queue_resource
-from amqbroker.core.new_queues import check_new_queue, check_queue_limit
+from amqbroker.core.new_queues import add_queue_type, check_new_queue, check_queue_limit
 from amqbroker.core.queue import Queue
 from amqbroker.core.vhost import VirtualHost
 from amqbroker.errors import precondition_failed
@@ -56,7 +56,7 @@ def check_partitions(channel: Channel, exchange: Exchange) -> None:
             )
         access.check(channel.client, access.CONFIGURE, access.QUEUE, name)
         access.check(channel.client, access.WRITE, access.QUEUE, name)
-        check_new_queue(channel, name, exchange.durable, False, False, exchange.partition_arguments)
+        check_new_queue(channel, name, exchange.durable, False, False, _arguments(vhost, exchange))
     if missing:
         check_queue_limit(vhost, missing[-1], len(missing))
 
@@ -65,8 +65,7 @@ def make_partitions(broker: Broker, vhost: VirtualHost, exchange: Exchange) -> i
     """Make the queues that the exchange lacks, and bind them; the journal position to wait for."""
     position = 0
     for name in _missing(vhost, exchange):
-        arguments: Table = dict(exchange.partition_arguments)
-        arguments[PARTITION_OF] = exchange.name
+        arguments = _arguments(vhost, exchange)
         _, made = broker.create_queue(vhost, name, exchange.durable, False, None, arguments)
         bound = vhost.bind(exchange, Binding(Destination(QUEUE, name), WEIGHT, {}))
         position = max(position, made, bound)
@@ -105,6 +104,13 @@ def delete_exchange(broker: Broker, vhost: VirtualHost, exchange: Exchange) -> i
 
 def _names(exchange: Exchange) -> list[str]:
     return [f"{exchange.name}-{number}" for number in range(exchange.partitions)]
+
+
+def _arguments(vhost: VirtualHost, exchange: Exchange) -> Table:
+    arguments: Table = dict(exchange.partition_arguments)
+    add_queue_type(vhost, arguments, exchange.durable, False, False)
+    arguments[PARTITION_OF] = exchange.name
+    return arguments
 
 
 def _missing(vhost: VirtualHost, exchange: Exchange) -> list[str]:

@@ -21,7 +21,7 @@ from amqbroker.core.arguments import (
 )
 from amqbroker.core.exchange_methods import RESERVED_PREFIX, check_not_default
 from amqbroker.core.names import made_up_name, queue_resource, strip_line_ends
-from amqbroker.core.new_queues import check_new_queue, check_queue_limit
+from amqbroker.core.new_queues import add_queue_type, check_new_queue, check_queue_limit
 from amqbroker.core.queue import Queue
 from amqbroker.core.reply_to import REPLY_PREFIX
 from amqbroker.errors import access_refused, not_found, precondition_failed
@@ -50,6 +50,7 @@ def declare(channel: Channel, frame: Frame) -> None:
     if name.startswith(RESERVED_PREFIX):
         raise access_refused(f"queue name '{name}' contains reserved prefix 'amq.*'")
     arguments: Table = dict(method.arguments or {})
+    add_queue_type(channel.vhost, arguments, durable, method.exclusive, method.auto_delete)
     if not name:
         if queue_type(arguments) != CLASSIC:
             raise precondition_failed(
@@ -155,6 +156,7 @@ def _ends(channel: Channel, queue: str, exchange: str, key: str) -> tuple[str, s
     check_not_default(source)
     access.check(channel.client, access.WRITE, access.QUEUE, name)
     access.check(channel.client, access.READ, access.EXCHANGE, source)
+    access.check_topic(channel.client, access.READ, channel.vhost.exchanges.get(source), key)
     return name, source, key
 
 

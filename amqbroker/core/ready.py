@@ -22,12 +22,12 @@ has what is on disk as well.
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import Final, cast, final
 
 from mypy_extensions import i64
 
 from amqbroker.core.entry import QueueEntry
-from amqbroker.message import ENTRY_OVERHEAD_BYTES, Entry
+from amqbroker.message import ENTRY_OVERHEAD_BYTES, PENDING, Entry
 
 COMPACT_MIN: Final = 512
 # So many returned entries are put to their places one by one.
@@ -187,22 +187,28 @@ class Ready:
         """What was read ahead, in bytes. Only if this is paged."""
         return self._front_bytes + (i64(len(self._entries)) - self._head) * ENTRY_OVERHEAD_BYTES
 
-    def cut_tail(self, keep: i64, cost_max: i64) -> list[Entry]:
-        """Remove the oldest of the tail, about this much, to be put on disk; they still count.
+    def cut_tail(self, keep: i64, cost_max: i64, extra_max: i64) -> list[Entry]:
+        """Remove the oldest of the tail to be put on disk, about this much; they still count.
 
-        Of a queue that is not paged yet the oldest `keep` stay, for its consumers. `tail_count`
-        must be larger.
+        `extra_max` limits what would not be in the next batch anyway. Of a queue that is not paged
+        yet the oldest `keep` stay, for its consumers. `tail_count` must be larger.
         """
         if not self.paged:
             self._split(keep)
         taken: list[Entry] = []
         size: i64 = 0
         cost: i64 = 0
+        extra: i64 = 0
         for entry in self._tail:
             assert entry is not None
+            one = entry.message.cost + ENTRY_OVERHEAD_BYTES
+            if entry.state != PENDING:
+                if extra >= extra_max:
+                    break
+                extra += one
             taken.append(entry)
             size += entry.message.cost
-            cost += entry.message.cost + ENTRY_OVERHEAD_BYTES
+            cost += one
             self.body_bytes -= len(entry.message.body)
             if cost >= cost_max:
                 break
@@ -210,6 +216,18 @@ class Ready:
         self._tail_bytes -= size
         self.on_disk += len(taken)
         return taken
+
+    def uncut(self, entries: list[Entry]) -> None:
+        """These were cut last, and are not on disk."""
+        size: i64 = 0
+        for entry in entries:
+            size += entry.message.cost
+            self.body_bytes += len(entry.message.body)
+        self._tail[:0] = [cast("QueueEntry", entry) for entry in entries]
+        self._tail_bytes += size
+        self.on_disk -= len(entries)
+        if self.on_disk == 0 and self._head == len(self._entries):
+            self._end_paging()
 
     def load(
         self,

@@ -12,13 +12,14 @@ from tests.semantics.peer import Channel
 
 
 def test_a_limit_counts_what_is_there_and_what_comes() -> None:
-    vhost = VirtualHost("/", None, 0, 3)
+    vhost = VirtualHost("/", None)
+    vhost.max_queues = 3
     vhost.add_queue(make_queue("a"))
     check_queue_limit(vhost, "b")
     check_queue_limit(vhost, "c", 2)
     with pytest.raises(ChannelException, match="cannot declare queue 'd': queue limit in vhost"):
         check_queue_limit(vhost, "d", 3)
-    vhost.max_queues = 0
+    vhost.max_queues = -1
     check_queue_limit(vhost, "d", 100)
 
 

@@ -300,6 +300,17 @@ def test_consumers_may_declare_their_queue_as_it_is(house: House, ch: Channel) -
     ch.fails(Queue.Declare(queue="orders-1", durable=True), 406)
 
 
+def test_the_default_type_of_the_virtual_host_is_that_of_partitions(
+    house: House, ch: Channel
+) -> None:
+    house.vhost().default_queue_type = "quorum"
+    _declare(ch)
+    assert house.queue("orders-0").arguments["x-queue-type"] == "quorum"
+    ch.declare_queue("orders-0", durable=True)
+    _declare(ch, name="transient", durable=False)
+    assert "x-queue-type" not in house.queue("transient-0").arguments
+
+
 def test_one_consumer_a_partition_with_the_next_in_waiting(house: House, ch: Channel) -> None:
     _declare(ch, 2, single_active_consumer=True)
     first, second = house.channel(), house.channel()
