@@ -1,8 +1,6 @@
-"""Policies as clients see them (facts 92, 135, 136, 205): set from inside, in memory only."""
+"""Policies as clients see them (facts 92, 135, 136): set from inside, in memory only."""
 
 from __future__ import annotations
-
-from pamqp.commands import Basic
 
 from amqbroker.management import policies
 
@@ -92,42 +90,3 @@ def test_fact_136_a_policy_holds_at_once_and_after_a_restart(memory_bench: Bench
     ch = memory_bench.channel()
     assert ch.queue_exists("q")
     assert _lifetime_s(memory_bench, ch, "q") == 20
-
-
-@fact(205)
-def test_fact_205_a_lowered_limit_drops_the_excess_at_once(memory_bench: Bench) -> None:
-    """The oldest; what is out does not count, and the next message finds the new limit."""
-    ch = memory_bench.channel()
-    ch.declare_queue("q")
-    ch.fill("q", *(b"%d" % number for number in range(6)))
-    taken = ch.must_get("q")
-    _set(memory_bench, "p", "^q", max_length=4)
-    ch.sync("q")
-    assert ch.declare_queue("q", passive=True).message_count == 4
-    _set(memory_bench, "p", "^q", max_length_bytes=2)
-    ch.sync("q")
-    ch.ack(taken.tag)
-    assert ch.get_bodies("q") == [b"4", b"5"]
-
-
-@fact(205)
-def test_fact_205_with_reject_publish_what_is_there_stays(memory_bench: Bench) -> None:
-    ch = memory_bench.channel()
-    ch.declare_queue("q")
-    ch.fill("q", b"1", b"2", b"3")
-    ch.confirm()
-    _set(memory_bench, "p", "^q", max_length=2, overflow="reject-publish")
-    ch.publish(b"4", key="q")
-    assert ch.expect(Basic.Nack).delivery_tag == 1
-    assert ch.get_bodies("q") == [b"1", b"2", b"3"]
-
-
-@fact(196)
-def test_fact_196_a_policy_is_for_messages_that_come_after_it(memory_bench: Bench) -> None:
-    ch = memory_bench.channel()
-    ch.declare_queue("q")
-    ch.fill("q", b"old")
-    _set(memory_bench, "p", "^q", message_ttl=5_000)
-    ch.fill("q", b"new")
-    memory_bench.advance(6.0)
-    assert ch.get_bodies("q") == [b"old"]
