@@ -240,6 +240,9 @@ class Node:
         broker = self._broker
         broker.now = now
         turn = broker.turn
+        dead_letters = broker.dead_letters
+        if dead_letters.has_work():
+            dead_letters.work()
         if turn.queues:
             queues = turn.queues
             turn.queues = []
@@ -251,6 +254,8 @@ class Node:
                     resume_gets(queue)
                 if queue.deliver() and not queue.deleted:
                     queue.wake()
+                if queue.is_awaited:
+                    dead_letters.look_at(queue)
                 if queue.levels is None:
                     broker.memory.look_at(queue.line)
                 else:
@@ -277,6 +282,7 @@ class Node:
     def _after_sync(self) -> None:
         """Look again at everyone who waits for the journal."""
         broker = self._broker
+        broker.dead_letters.synced(self._journal.synced_position)
         if broker.unconfirmed:
             channels = broker.unconfirmed
             broker.unconfirmed = []
@@ -297,7 +303,7 @@ class Node:
     def has_work(self) -> bool:
         """Whether another `settle` has something to do without a further input."""
         turn = self._broker.turn
-        return bool(turn.queues) or bool(turn.confirming)
+        return bool(turn.queues) or bool(turn.confirming) or self._broker.dead_letters.has_work()
 
     def next_deadline(self) -> float | None:
         """When `on_time` must be called next; None if there is nothing to wait for."""
@@ -330,6 +336,7 @@ class Node:
         for line in self._broker.all_lines():
             if line.log is not None:
                 redelivered.extend([entry for entry in line.ready.entries() if entry.redelivered])
+        redelivered.extend(self._broker.dead_letters.entries())
         self._journal.stop(redelivered)
         return True
 

@@ -192,6 +192,12 @@ class Memory(Struct, frozen=True, forbid_unknown_fields=True):
     )
 
 
+class DeadLetters(Struct, frozen=True, forbid_unknown_fields=True):
+    """How dead letters are made."""
+
+    published_history: Literal["ignored", "believed"] = "ignored"
+
+
 class Disk(Struct, frozen=True, forbid_unknown_fields=True):
     """How much the disk must still take, or publishers are blocked."""
 
@@ -234,6 +240,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits = field(default_factory=Limits)
     store: Store = field(default_factory=Store)
     memory: Memory = field(default_factory=Memory)
+    dead_letters: DeadLetters = field(default_factory=DeadLetters)
     disk: Disk = field(default_factory=Disk)
     server_properties: ServerProperties = field(default_factory=ServerProperties)
     log: Log = field(default_factory=Log)

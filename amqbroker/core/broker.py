@@ -17,6 +17,7 @@ from amqbroker.config import Config
 from amqbroker.core import log
 from amqbroker.core.ack_timeouts import watch_consumer
 from amqbroker.core.alarms import Alarms
+from amqbroker.core.discard import DeadLettering
 from amqbroker.core.line import Line
 from amqbroker.core.log import LogLine
 from amqbroker.core.logins import Logins
@@ -53,6 +54,7 @@ class Broker:
         # Messages that could not be read from disk.
         self.messages_lost = 0
         self.timers = self.turn.timers
+        self.dead_letters = DeadLettering(self)
         self.vhosts: dict[str, VirtualHost] = {}
         # JSON by name.
         self.global_parameters: dict[str, str] = {}

@@ -21,6 +21,7 @@ from pamqp.base import Frame
 from amqbroker.core import access
 from amqbroker.core.arguments import TIME_MS_MAX
 from amqbroker.core.confirms import Confirms
+from amqbroker.core.dead_letters import is_marked, unmarked
 from amqbroker.core.held import HeldPublish
 from amqbroker.core.limits import REFUSED
 from amqbroker.core.names import exchange_resource
@@ -130,6 +131,8 @@ def _apply_rules(channel: Channel, message: Message, route: Route, flags: i64) -
     queues = route.queues
     if route.by_headers or (flags & properties.HEADERS != 0 and has_copies(message.header)):
         queues = _route_by_headers(channel, message, route)
+    if flags & properties.HEADERS != 0 and is_marked(message.header):
+        message.header = unmarked(message.header)
     if flags & properties.USER_ID != 0:
         _check_user_id(channel, properties.property_text(message.header, properties.USER_ID) or "")
     if flags & properties.EXPIRATION != 0:

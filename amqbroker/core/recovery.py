@@ -165,6 +165,7 @@ def _restore_queue(broker: Broker, vhost: VirtualHost, name: str, table: Table) 
     queue.open_log(broker.journal)
     broker.next_queue_id = max(broker.next_queue_id, queue_id + queue.ids())
     vhost.queues[name] = queue
+    queue.vhost = vhost
     broker.start_expiry(vhost, queue)
     return queue
 

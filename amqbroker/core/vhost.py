@@ -154,6 +154,7 @@ class VirtualHost:
         if self.policies.by_name or self.operator_policies.by_name:
             queue.set_rules(self.rules_for(queue))
         self.queues[queue.name] = queue
+        queue.vhost = self
         self._forget_queue_route(queue.name)
         if queue.durable and self.journal is not None:
             queue.open_log(self.journal)
