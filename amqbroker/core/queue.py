@@ -349,8 +349,11 @@ class Queue:
         for entry in entries:
             if limit != NO_LIMIT and entry.deliveries > limit:
                 over.append(entry)
-            else:
-                kept.append(entry)
+                continue
+            kept.append(entry)
+            log = entry.line.log
+            if log is not None:
+                log.returned(entry)
         if over:
             self.discard(over, DELIVERY_LIMIT)
         return kept
