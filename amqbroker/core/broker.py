@@ -21,6 +21,7 @@ from amqbroker.core.discard import DeadLettering
 from amqbroker.core.events import Events
 from amqbroker.core.line import Line
 from amqbroker.core.log import LogLine
+from amqbroker.core.logins import Logins
 from amqbroker.core.memory import Memory
 from amqbroker.core.queue import Queue
 from amqbroker.core.reply_to import ReplyConsumer
@@ -35,19 +36,6 @@ from amqbroker.wire.handshake import Offer
 if TYPE_CHECKING:
     from amqbroker.core.channel import Channel
     from amqbroker.core.client import Client
-
-
-@final
-class PasswordCheck:
-    """A login that waits for a slow hash: verify `password` against `stored`, then call
-    `Node.password_checked`."""
-
-    __slots__ = ("connection_id", "password", "stored")
-
-    def __init__(self, connection_id: int, stored: str | None, password: bytes) -> None:
-        self.connection_id = connection_id
-        self.stored = stored
-        self.password = password
 
 
 @final
@@ -83,7 +71,8 @@ class Broker:
         # Channels with confirms that wait for the journal.
         self.unconfirmed: list[Channel] = []
         self.reply_consumers: dict[str, ReplyConsumer] = {}
-        self.password_checks: list[PasswordCheck] = []
+        # Who waits for a password to be checked.
+        self.logins = Logins()
         self.log_lines: list[LogLine] = []
         # Why publishers are blocked; empty if they are not. It is what `alarms` says.
         self.alarm = ""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from amqbroker.auth.passwords import rabbit_hash
+from amqbroker.auth.passwords import rabbit_hash, verify
 from amqbroker.auth.permissions import EVERYTHING, Permissions, TopicPermission
 from amqbroker.auth.users import ADMINISTRATOR, NO_LIMIT, User
 from amqbroker.config import DEFAULT_VHOST, Vhost
@@ -60,6 +60,12 @@ def is_configured_user(broker: Broker, name: str) -> bool:
 def is_configured_vhost(broker: Broker, name: str) -> bool:
     """Whether the configuration names this virtual host, and so has the last word on it."""
     return name in [vhost.name for vhost in broker.config.vhosts]
+
+
+def guest_is_known(broker: Broker) -> bool:
+    """Whether `guest` has the password that everybody knows. May be slow, once."""
+    guest = broker.users.get(GUEST)
+    return guest is not None and verify(guest.password_hash, GUEST.encode())
 
 
 def _apply_vhost(broker: Broker, named: Vhost) -> None:
