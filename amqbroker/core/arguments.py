@@ -10,7 +10,7 @@ from typing import Final
 
 from amqbroker.errors import AmqpError, precondition_failed
 from amqbroker.exchanges.base import Table
-from amqbroker.exchanges.terms import field_type
+from amqbroker.exchanges.terms import field_type, term
 
 # Ten years: RabbitMQ's largest timer.
 TIME_MS_MAX: Final = 315_360_000_000
@@ -32,7 +32,13 @@ COMMON_ARGUMENTS: Final = (
     "x-queue-type",
     "x-single-active-consumer",
 )
-CLASSIC_ARGUMENTS: Final = (*COMMON_ARGUMENTS, "x-max-priority", "x-queue-mode", "x-queue-version")
+CLASSIC_ARGUMENTS: Final = (
+    *COMMON_ARGUMENTS,
+    "x-max-priority",
+    "x-queue-master-locator",
+    "x-queue-mode",
+    "x-queue-version",
+)
 QUORUM_ARGUMENTS: Final = (
     *COMMON_ARGUMENTS,
     "x-dead-letter-strategy",
@@ -59,6 +65,25 @@ KNOWN_CONSUMER_ARGUMENTS: Final = (
     "x-stream-offset",
 )
 OVERFLOWS: Final = ("drop-head", "reject-publish", "reject-publish-dlx")
+DEAD_LETTER_STRATEGIES: Final = ("at-most-once", "at-least-once")
+LEADER_LOCATORS: Final = ("client-local", "balanced", "random", "least-leaders")
+# Which texts an argument may be, and the reason why others are refused.
+CHOICES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
+    "x-dead-letter-strategy": (DEAD_LETTER_STRATEGIES, "invalid_dlx_strategy"),
+    "x-overflow": (OVERFLOWS, "invalid_overflow"),
+    "x-queue-leader-locator": (LEADER_LOCATORS, "invalid_queue_locator_arg"),
+    "x-queue-mode": (("default", "lazy"), "invalid_queue_mode"),
+}
+COUNTS: Final = (
+    "x-delivery-limit",
+    "x-max-in-memory-bytes",
+    "x-max-in-memory-length",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+    "x-queue-version",
+    "x-quorum-initial-group-size",
+)
 
 
 def queue_type(arguments: Table) -> str:
@@ -96,12 +121,11 @@ def reason_against(key: str, value: object, arguments: Table) -> str:
     """Why this value is refused, as RabbitMQ prints it; empty if it is not."""
     if key in ("x-consumer-timeout", "x-expires", "x-message-ttl"):
         return time_error(value, zero=key == "x-message-ttl")
-    if key in ("x-max-length", "x-max-length-bytes", "x-max-priority", "x-delivery-limit"):
+    if key in COUNTS:
         return _count(key, value)
-    if key == "x-overflow":
-        return _choice(value, OVERFLOWS, "invalid_overflow")
-    if key == "x-queue-mode":
-        return _choice(value, ("default", "lazy"), "invalid_queue_mode")
+    if key in CHOICES:
+        choices, reason = CHOICES[key]
+        return _choice(value, choices, reason)
     if key == "x-dead-letter-routing-key":
         if not isinstance(value, str):
             return _unacceptable(value)
@@ -109,7 +133,7 @@ def reason_against(key: str, value: object, arguments: Table) -> str:
     if key == "x-single-active-consumer":
         return "" if isinstance(value, bool) else _unacceptable(value)
     if key == "x-queue-type":
-        return _choice(value, (CLASSIC, QUORUM), f"unsupported queue type '{value}'")
+        return _choice(value, (CLASSIC, QUORUM), f"\"unsupported queue type '{value}'\"")
     return ""
 
 
@@ -147,7 +171,13 @@ def _count(key: str, value: object) -> str:
     if reason:
         return reason
     assert isinstance(value, int)
-    return f"{{max_value_exceeded,{value}}}" if key == "x-max-priority" and value > 255 else ""
+    if key == "x-max-priority" and value > 255:
+        return f"{{max_value_exceeded,{value}}}"
+    if key == "x-quorum-initial-group-size" and value == 0:
+        return "{value_zero,0}"
+    if key == "x-queue-version" and value not in (1, 2):
+        return f"\"unsupported queue version '{value}'\""
+    return ""
 
 
 def check_equivalent_flag(name: str, resource: str, received: object, current: object) -> None:
@@ -195,7 +225,7 @@ def flag(value: object) -> str:
     """A flag, a name or an argument's value as error texts print it."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return term(value) if isinstance(value, (dict, list)) else str(value)
 
 
 def with_type(value: object) -> str:

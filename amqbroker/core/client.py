@@ -350,6 +350,7 @@ class Client(TimerTarget):
         self._closed_channels.pop(number, None)
         self.channels[number] = Channel(self, number, self.vhost)
         user.channels += 1
+        self.broker.events.channel_created(self.channels[number])
         self.send(number, m.ChannelOpenOk())
 
     def _closing_channel_method(self, channel: Channel, frame: Frame) -> None:
@@ -369,6 +370,7 @@ class Client(TimerTarget):
             self._channel = None
         self.parser.forget_channel(channel.number)
         channel.tear_down()
+        self.broker.events.channel_closed(channel)
 
     def resume(self, channel: Channel) -> None:
         """The journal has reached what a reply on this channel waited for: send it, and go on."""
@@ -457,6 +459,7 @@ class Client(TimerTarget):
         self.user.channels -= len(channels)
         for channel in channels:
             channel.tear_down()
+            self.broker.events.channel_closed(channel)
         assert self.vhost is not None or not channels
         if self.vhost is not None:
             for queue in list(self.exclusive_queues.values()):
@@ -465,6 +468,7 @@ class Client(TimerTarget):
             self.user.connections -= 1
             self.broker.open_connections -= 1
             self.vhost = None
+            self.broker.events.connection_closed(self)
 
     def lost(self) -> None:
         """The socket is closed, by whomever."""
@@ -539,6 +543,7 @@ class Client(TimerTarget):
         vhost.connections += 1
         self.user.connections += 1
         self.broker.open_connections += 1
+        self.broker.events.connection_created(self)
         self._cancel_timers()
         if self.credential_until:
             self._timer = self.broker.timers.set(self.credential_until, self, EXPIRY_TIMER)

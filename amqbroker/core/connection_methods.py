@@ -120,6 +120,7 @@ def _login_accepted(client: Client, credentials: Credentials) -> None:
         _login_refused(client, credentials, f"user '{credentials.user}' was deleted")
         return
     client.user = user
+    client.broker.events.login(client, user.name)
     client.send(0, client.handshake.authenticated())
 
 
@@ -128,6 +129,7 @@ def _login_refused(client: Client, credentials: Credentials, why: str) -> None:
     introduction = client.introduction
     assert introduction is not None
     client.refuse(f"login with {introduction.mechanism} refused: {why}")
+    client.broker.events.login(client, credentials.user, why)
     if introduction.authentication_failure_close:
         error = handshake.login_refused(introduction.mechanism)
         client.send(0, m.ConnectionClose(error.code, error.reply_text, 0, 0))
