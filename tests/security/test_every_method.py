@@ -64,6 +64,33 @@ CASES = {
         (x(CONFIGURE, "new"), x(READ, "new"), x(WRITE, "d")),
         Exchange.DeclareOk,
     ),
+    "exchange.declare, partitions": Case(
+        lambda: Exchange.Declare(
+            exchange="new", exchange_type="x-consistent-hash", arguments={"x-partitions": 1}
+        ),
+        (x(CONFIGURE, "new"), x(READ, "new"), q(CONFIGURE, "new-0"), q(WRITE, "new-0")),
+        Exchange.DeclareOk,
+    ),
+    "exchange.declare, partitions with dead letters": Case(
+        lambda: Exchange.Declare(
+            exchange="new",
+            exchange_type="x-consistent-hash",
+            arguments={
+                "x-partitions": 1,
+                "x-partition-arguments": {"x-dead-letter-exchange": "d"},
+            },
+        ),
+        (
+            *(x(CONFIGURE, "new"), x(READ, "new"), q(CONFIGURE, "new-0"), q(WRITE, "new-0")),
+            *(q(READ, "new-0"), x(WRITE, "d")),
+        ),
+        Exchange.DeclareOk,
+    ),
+    "exchange.delete, partitions": Case(
+        lambda: Exchange.Delete(exchange="p"),
+        (x(CONFIGURE, "p"), q(CONFIGURE, "p-0")),
+        Exchange.DeleteOk,
+    ),
     "exchange.delete": Case(
         lambda: Exchange.Delete(exchange="x"), (x(CONFIGURE),), Exchange.DeleteOk
     ),
@@ -139,6 +166,7 @@ class Attempt:
         owner.declare_queue("q")
         owner.declare_exchange("x", "topic")
         owner.declare_exchange("d")
+        owner.declare_exchange("p", "x-consistent-hash", arguments={"x-partitions": 1})
         owner.bind("q", "x", "k")
         owner.bind_exchange("d", "x", "k")
         owner.fill("q", b"1", b"2")

@@ -80,9 +80,7 @@ def test_deleting_in_one_vhost_deletes_in_no_other(house: House, stranger: Chann
 
 
 def test_a_dead_letter_stays_in_its_vhost(house: House, stranger: Channel) -> None:
-    stranger.declare_queue(
-        "mine", arguments={"x-dead-letter-exchange": "x", "x-message-ttl": 0}
-    )
+    stranger.declare_queue("mine", arguments={"x-dead-letter-exchange": "x", "x-message-ttl": 0})
     stranger.publish(b"m", key="mine")
     house.advance(1.0)
     assert house.queue("q").ready_count() == 1
