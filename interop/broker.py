@@ -52,7 +52,7 @@ class Broker:
     def wait_ready(self) -> None:
         """Wait until the broker answers a protocol header."""
         deadline = time.monotonic() + _START_S
-        while not _answers(self._port):
+        while not answers(self._port):
             self.check()
             if time.monotonic() > deadline:
                 raise BrokerFailedError(f"no answer within {_START_S:.0f} s\n{self.log_tail()}")
@@ -103,7 +103,7 @@ def _free_port() -> int:
         return port
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     """Whether a broker offers connection.start there."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as sock:
