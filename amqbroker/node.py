@@ -20,7 +20,7 @@ from amqbroker.auth.sasl import MECHANISMS, offered_to
 from amqbroker.auth.users import User, UserStore
 from amqbroker.config import Config
 from amqbroker.core import connection_methods, log
-from amqbroker.core.broker import DISK_ALARM, Broker, PasswordCheck
+from amqbroker.core.broker import Broker, PasswordCheck
 from amqbroker.core.client import CLOSING, DONE, Client
 from amqbroker.core.consuming import resume_gets
 from amqbroker.core.memory import ReadRequest
@@ -93,7 +93,9 @@ class Node:
         recovered: Recovered | None,
         random: Random,
         now: float,
+        wall: float = 0.0,
     ) -> None:
+        """`wall` is the time of day at `now`, in seconds since 1970."""
         properties = server_properties(
             config.server_properties.product,
             config.server_properties.version,
@@ -107,6 +109,7 @@ class Node:
         users = UserStore(make_users(config, random), config.loopback_users)
         self._broker = Broker(config, offer, users, journal, random)
         self._broker.now = now
+        self._broker.turn.wall_offset = wall - now
         self._journal = journal
         if recovered is not None:
             restore(self._broker, recovered)
@@ -182,8 +185,8 @@ class Node:
         """The batch of this position is durable, and all before it."""
         self._journal.synced(position)
         memory = self._broker.memory
-        for queue in memory.stored:
-            queue.wake()
+        for line in memory.stored:
+            line.queue.wake()
         memory.stored = []
         self._after_sync()
 
@@ -198,7 +201,8 @@ class Node:
         """The disk refused a batch: nothing is confirmed any more, publishers are blocked."""
         broker = self._broker
         self._journal.failed(reason)
-        broker.alarm = DISK_ALARM
+        broker.alarms.disk_full = True
+        broker.alarms_changed()
         broker.log(
             log.ERROR,
             f"the journal cannot be written: {reason}. Publishers are blocked and nothing more is "
@@ -209,6 +213,28 @@ class Node:
                 channel.confirms.refuse_pending(channel.client.output, channel.number)
                 channel.client.mark_output()
         broker.unconfirmed = []
+
+    def limit_memory(self, watermark_bytes: int, queue_bytes_max: int) -> None:
+        """Publishers are blocked while more than `watermark_bytes` are in use; messages of queues
+        go to disk beyond `queue_bytes_max`."""
+        self._broker.alarms.memory_watermark = watermark_bytes
+        self._broker.memory.bytes_max = queue_bytes_max
+
+    def limit_disk(self, free_bytes: int) -> None:
+        """Publishers are blocked while the disk takes less than this."""
+        self._broker.alarms.disk_free_limit = free_bytes
+
+    def memory_measured(self, used_bytes: int, now: float) -> None:
+        """So much memory is in use."""
+        self._broker.now = now
+        self._broker.alarms.measure_memory(used_bytes)
+        self._broker.alarms_changed()
+
+    def disk_measured(self, free_bytes: int, now: float) -> None:
+        """The disk takes so much more."""
+        self._broker.now = now
+        self._broker.alarms.measure_disk(free_bytes)
+        self._broker.alarms_changed()
 
     def settle(self, now: float) -> None:
         """Deliveries and confirms of this turn, once."""
@@ -226,9 +252,13 @@ class Node:
                     resume_gets(queue)
                 if queue.deliver() and not queue.deleted:
                     queue.wake()
-                broker.memory.look_at(queue)
+                if queue.levels is None:
+                    broker.memory.look_at(queue.line)
+                else:
+                    for line in queue.levels:
+                        broker.memory.look_at(line)
             if broker.memory.is_short():
-                broker.memory.relieve(broker.all_queues())
+                broker.memory.relieve(broker.all_lines())
         if turn.confirming:
             channels = turn.confirming
             turn.confirming = []
@@ -298,12 +328,9 @@ class Node:
             return False
         self._broker.now = now
         redelivered: list[Entry] = []
-        for vhost in self._broker.vhosts.values():
-            for queue in vhost.queues.values():
-                if queue.durable:
-                    redelivered.extend(
-                        [entry for entry in queue.ready.entries() if entry.redelivered]
-                    )
+        for line in self._broker.all_lines():
+            if line.log is not None:
+                redelivered.extend([entry for entry in line.ready.entries() if entry.redelivered])
         self._journal.stop(redelivered)
         return True
 
@@ -381,6 +408,13 @@ class Node:
         self._broker.log_lines = []
         return lines
 
+    # For management/: what it changes is looked at when the next turn is settled.
+
+    @property
+    def broker(self) -> Broker:
+        """What is behind this node."""
+        return self._broker
+
     # Looks that change nothing.
 
     def counts(self) -> Counts:
@@ -391,7 +425,7 @@ class Node:
         counts.vhosts = len(broker.vhosts)
         for queue in broker.all_queues():
             counts.queues += 1
-            counts.ready += queue.ready.count
+            counts.ready += queue.ready_count()
             counts.unacked += queue.unacked_count
         counts.memory_bytes = broker.memory_bytes
         counts.alarm = broker.alarm
@@ -404,14 +438,14 @@ class Node:
     def growing_segments(self) -> list[str]:
         """The segments of durable queues that may be longer on disk after the next batch."""
         names: list[str] = []
-        for queue in self._broker.all_queues():
-            if queue.log is not None:
-                names.extend(queue.log.backlog.growing())
+        for line in self._broker.all_lines():
+            if line.log is not None:
+                names.extend(line.log.backlog.growing())
         return names
 
     def transient_queues(self) -> list[int]:
         """The ids of queues that no restart brings back."""
-        return [int(queue.id) for queue in self._broker.all_queues() if queue.log is None]
+        return [int(line.id) for line in self._broker.all_lines() if line.log is None]
 
 
 def make_users(config: Config, random: Random) -> list[User]:

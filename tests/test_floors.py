@@ -55,6 +55,7 @@ THIRD_PARTY = {
     "anyio": ["amqbroker.server", "amqbroker.store.files", "amqbroker.testing"],
     "aiofiles": ["amqbroker.store.files"],
     "click": ["amqbroker.cli"],
+    "tabulate": ["amqbroker.cli"],
     "pythonjsonlogger": ["amqbroker.logs"],
     "pytest": ["amqbroker.pytest_plugin"],
     "librt": ["amqbroker"],
@@ -76,10 +77,15 @@ FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 700
 
 # Modules that no module imports: they are started.
-STARTED = {"amqbroker.__main__", "amqbroker.pytest_plugin", "amqbroker.testing"}
+STARTED = {
+    *("amqbroker.__main__", "amqbroker.pytest_plugin", "amqbroker.testing"),
+    # Called by whoever administers, from outside.
+    *("amqbroker.management.parameters", "amqbroker.management.policies"),
+}
 
 # Modules without a test file of their own name, and the file that tests them.
 TESTED_BY = {
+    "core/discard.py": "core/test_settling.py",
     "store/batch.py": "store/test_journal.py",
     "__main__.py": "cli/test_serve.py",
     "pytest_plugin.py": "test_testing.py",

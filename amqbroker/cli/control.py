@@ -1,41 +1,27 @@
-"""`amqbroker status` and `amqbroker backup`: commands for a broker that runs.
+"""`status`, `backup`, `ping` and `environment`: how a broker that runs is, and a copy of its data.
 
-They find it by its data folder, and talk to it through the control socket there.
+They are commands of `amqbroker ctl`; the first two are there without `ctl` as well.
 """
 
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
-from typing import Final, final
 
 import click
 
-from amqbroker.cli.common import (
-    EXIT_FAILED,
-    fail,
-    find_data_dir,
-    folder_options,
-    json_option,
-    shown_count,
-    shown_size,
-)
-
-# How long a broker has for a look at itself; it may be in the middle of a long turn.
-ANSWER_TIMEOUT_S: Final = 30.0
-
-Answer = dict[str, object]
+from amqbroker.cli.client import Answer, ask, ask_long, broker_options
+from amqbroker.cli.common import shown_count, shown_size
+from amqbroker.cli.output import format_options, quiet_option, say, show_rows, wants_json
 
 
 @click.command()
-@folder_options
-@json_option
-def status(config_file: str | None, data_dir: str | None, as_json: bool) -> None:
+@broker_options
+@format_options
+def status() -> None:
     """Show how the running broker is: connections, queues, messages, memory."""
-    path = find_data_dir(config_file, data_dir)
-    answer = _ask(path, "status", timeout_s=ANSWER_TIMEOUT_S)
-    if as_json:
+    answer = ask("status")
+    if wants_json():
         click.echo(json.dumps(answer))
         return
     for label, text in status_rows(answer):
@@ -43,26 +29,57 @@ def status(config_file: str | None, data_dir: str | None, as_json: bool) -> None
 
 
 @click.command()
-@folder_options
-@json_option
+@broker_options
+@format_options
 @click.argument("destination")
-def backup(config_file: str | None, data_dir: str | None, as_json: bool, destination: str) -> None:
+def backup(destination: str) -> None:
     """Write a consistent copy of the running broker's data folder to the new folder DESTINATION.
 
     The broker serves on meanwhile. All that it confirmed before is in the copy. On the same file
     system most files are hard links, so that it takes a moment and hardly any room. To restore,
     start a broker on the copy: amqbroker --data-dir DESTINATION.
     """
-    path = find_data_dir(config_file, data_dir)
     absolute = Path(destination).absolute()
-    answer = _ask(path, "backup", {"destination": str(absolute)}, cancel_by="cancel-backup")
-    if as_json:
+    answer = ask_long("backup", cancel_by="cancel-backup", destination=str(absolute))
+    if wants_json():
         click.echo(json.dumps(answer))
         return
     files = shown_count(_number(answer, "files"), "file")
     size = shown_size(_number(answer, "bytes"))
     links = shown_count(_number(answer, "linked"), "hard link")
     click.echo(f"{absolute}: {files} ({links}), {size}, in {answer.get('seconds')} s")
+
+
+@click.command()
+@broker_options
+@quiet_option
+def ping() -> None:
+    """Ask the broker whether it is there."""
+    answer = ask("ping")
+    say(f"amqbroker {answer.get('version')} answers")
+
+
+@click.command()
+@broker_options
+@format_options
+def environment() -> None:
+    """Show the configuration that the broker runs with, without passwords."""
+    answer = ask("environment")
+    if wants_json():
+        click.echo(json.dumps(answer, ensure_ascii=False, indent=1))
+        return
+    show_rows(["setting", "value"], _settings(answer, ""))
+
+
+def _settings(table: Answer, path: str) -> list[list[object]]:
+    """Settings by their paths: `limits.frame_max`."""
+    found: list[list[object]] = []
+    for name, value in table.items():
+        if isinstance(value, dict) and value and not path:
+            found += _settings(value, f"{name}.")
+        else:
+            found.append([path + name, value])
+    return found
 
 
 def status_rows(answer: Answer) -> list[tuple[str, str]]:
@@ -102,81 +119,3 @@ def shown_duration(seconds: int) -> str:
 def _number(answer: Answer, name: str) -> int:
     value = answer.get(name)
     return int(value) if isinstance(value, int | float) else 0
-
-
-def _ask(
-    path: Path,
-    command: str,
-    arguments: dict[str, str] | None = None,
-    timeout_s: float | None = None,
-    cancel_by: str = "",
-) -> Answer:
-    """The result of one command; ends the program with a line if there is none."""
-    try:
-        with ControlClient(path, timeout_s) as client:
-            try:
-                answer = client.ask(command, arguments or {})
-            except KeyboardInterrupt:
-                if cancel_by:
-                    with ControlClient(path, ANSWER_TIMEOUT_S) as other:
-                        other.ask(cancel_by, {})
-                raise
-    except (FileNotFoundError, ConnectionRefusedError):
-        fail(EXIT_FAILED, f"no broker runs on the data folder {path}")
-    except OSError as error:
-        fail(EXIT_FAILED, f"the broker on {path} does not answer: {error.strerror or error}")
-    except ValueError:
-        fail(EXIT_FAILED, f"the broker on {path} went away, or its answer makes no sense")
-    refusal = answer.get("error")
-    if isinstance(refusal, dict):
-        fail(EXIT_FAILED, str(refusal.get("text")))
-    result = answer.get("result")
-    return result if isinstance(result, dict) else {}
-
-
-@final
-class ControlClient:
-    """A connection to the control socket of the broker on a data folder."""
-
-    def __init__(self, folder: Path, timeout_s: float | None = None) -> None:
-        """Connect. Raises OSError."""
-        from amqbroker.server.control import socket_address
-
-        self._next_id = 1
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(timeout_s)
-        try:
-            with socket_address(folder) as address:
-                self._socket.connect(address)
-        except OSError:
-            self._socket.close()
-            raise
-        self._lines = self._socket.makefile("rb")
-
-    def __enter__(self) -> ControlClient:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
-
-    def ask(self, command: str, arguments: dict[str, str]) -> Answer:
-        """The whole answer to a command. Raises OSError, or ValueError if it is none."""
-        from amqbroker.server.control import CONTROL_VERSION
-
-        request = {
-            "version": CONTROL_VERSION,
-            "id": self._next_id,
-            "command": command,
-            "arguments": arguments,
-        }
-        self._next_id += 1
-        self._socket.sendall(json.dumps(request).encode() + b"\n")
-        answer = json.loads(self._lines.readline())
-        if not isinstance(answer, dict):
-            raise ValueError(answer)
-        return answer
-
-    def close(self) -> None:
-        """Hang up."""
-        self._lines.close()
-        self._socket.close()

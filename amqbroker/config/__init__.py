@@ -6,7 +6,9 @@ options into one. Nothing here touches files or the process's environment: the c
 
 from amqbroker.config.load import environment_variables, load, parse_listener, where_of
 from amqbroker.config.model import (
+    Amount,
     Config,
+    Disk,
     Limits,
     Listener,
     Log,
@@ -22,8 +24,10 @@ from amqbroker.config.model import (
 from amqbroker.config.tree import ConfigError, Problem
 
 __all__ = [
+    "Amount",
     "Config",
     "ConfigError",
+    "Disk",
     "Limits",
     "Listener",
     "Log",

@@ -19,7 +19,9 @@ from msgspec import inspect
 from amqbroker.config.model import (
     DEFAULT_PORT,
     EXTERNAL,
+    SHARE_MAX,
     SIZE,
+    Amount,
     Config,
     Listener,
     ListenerTable,
@@ -50,8 +52,11 @@ _SIZE_UNITS: Final[dict[str, int]] = {
     "mib": 1024**2,
     "gib": 1024**3,
 }
+_SHARE: Final = re.compile(r"[0-9]+\.[0-9]+")
 _NUMBER: Final = re.compile(r"([+-]?[0-9][0-9_]*)\s*([A-Za-z]*)")
 _HOST: Final = re.compile(r"\[(?P<ipv6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[^\s:\[\]/]+)")
+# A pebibyte is more than any machine of ours has.
+AMOUNT_BYTES_MAX: Final = 1 << 50
 # A variable that nobody meant for us (Kubernetes sets AMQBROKER_PORT for a service of that name) is
 # passed over, one that is so close to a known name is a mistake.
 _ENVIRONMENT_LIKENESS: Final = 0.8
@@ -191,20 +196,22 @@ class _Checker:
 
     def value(self, kind: inspect.Type, tree: Tree, path: str) -> object:
         """The value of `tree` as `kind`; `path` is its name in messages."""
-        is_size = False
+        extra: Mapping[str, object] = {}
         if isinstance(kind, inspect.Metadata):
-            is_size = kind.extra == SIZE
+            extra = kind.extra or {}
             kind = kind.type
         if isinstance(kind, inspect.StructType):
             if issubclass(kind.cls, Listener):
                 return self._listener(kind.cls, tree, path)
+            if issubclass(kind.cls, Amount):
+                return self._amount(extra[SHARE_MAX], tree, path)
             return self._struct(kind, tree, path)
         if isinstance(kind, inspect.VarTupleType):
             return self._tuple(kind, tree, path)
         if isinstance(kind, inspect.DictType):
             return self._mapping(kind, tree, path)
         if isinstance(kind, inspect.IntType):
-            return self._integer(kind, is_size, tree, path)
+            return self._integer(kind, extra == SIZE, tree, path)
         if isinstance(kind, inspect.LiteralType):
             return self._choice(kind, tree, path)
         return self._text(kind, tree, path)
@@ -265,6 +272,23 @@ class _Checker:
             self._wrong(tree, path, needed)
             return None
         return value
+
+    def _amount(self, share_max: object, tree: Tree, path: str) -> object:
+        assert isinstance(share_max, int), path
+        if isinstance(tree, Leaf):
+            size = _integer_of(tree, is_size=True)
+            if size is not None and 0 <= size <= AMOUNT_BYTES_MAX:
+                return Amount(size)
+            share = _share_of(tree)
+            if share is not None and share <= share_max:
+                return Amount(share=share)
+        self._wrong(
+            tree,
+            path,
+            "bytes, a size such as 512MiB, or a share of the machine's memory "
+            f"from 0.0 to {share_max}.0 is needed",
+        )
+        return None
 
     def _choice(self, kind: inspect.LiteralType, tree: Tree, path: str) -> object:
         words = [str(word) for word in kind.values]
@@ -427,6 +451,13 @@ def _integer_of(leaf: Leaf, is_size: bool) -> int | None:
     if unit not in _SIZE_UNITS or (unit and not is_size):
         return None
     return int(match[1]) * _SIZE_UNITS[unit]
+
+
+def _share_of(leaf: Leaf) -> float | None:
+    """A number with a decimal point."""
+    if isinstance(leaf.value, float) and leaf.text is None:
+        return leaf.value if leaf.value >= 0 else None
+    return float(leaf.text) if leaf.text and _SHARE.fullmatch(leaf.text) else None
 
 
 def _is_password_hash(text: str) -> bool:

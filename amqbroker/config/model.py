@@ -21,6 +21,9 @@ DEFAULT_TLS_PORT: Final = 5671
 # Sizes may be written as "64MiB" as well as in bytes; `load` looks for this mark.
 SIZE: Final = {"size": True}
 
+# Of an Amount: the largest share of the machine's memory that makes sense.
+SHARE_MAX: Final = "share_max"
+
 # The protocol lets a client insist on 4096 (AMQP 0-9-1 section 1.4.1, frame-min-size).
 FRAME_SIZE_BYTES_MIN: Final = 4096
 # frame-max is a 32-bit number on the wire, but one frame is one piece of memory: 128 MiB is plenty.
@@ -59,6 +62,20 @@ class ListenerTable(Struct, frozen=True, forbid_unknown_fields=True):
 
     address: str
     mechanisms: tuple[Mechanism, ...] = ()
+
+
+class Amount(Struct, frozen=True):
+    """An amount of memory or of disk: bytes, or a share of the machine's memory.
+
+    Written as a size (`512MiB`), or as a number with a decimal point (`0.4`).
+    """
+
+    bytes: int = 0
+    share: float | None = None
+
+    def of(self, memory_bytes: int) -> int:
+        """The bytes, on a machine with so much memory."""
+        return self.bytes if self.share is None else int(self.share * memory_bytes)
 
 
 class Tls(Struct, frozen=True, forbid_unknown_fields=True):
@@ -141,11 +158,19 @@ class Store(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Memory(Struct, frozen=True, forbid_unknown_fields=True):
-    """What messages may take in memory."""
+    """What messages may take in memory, and how much the process may take before publishers are
+    blocked."""
 
+    high_watermark: Annotated[Amount, Meta(extra={SHARE_MAX: 1})] = Amount(share=0.4)
     queue_bytes_max: Annotated[int, Meta(ge=1_048_576, le=1_099_511_627_776, extra=SIZE)] = (
         134_217_728
     )
+
+
+class Disk(Struct, frozen=True, forbid_unknown_fields=True):
+    """How much the disk must still take, or publishers are blocked."""
+
+    free_limit: Annotated[Amount, Meta(extra={SHARE_MAX: 100})] = Amount(50_000_000)
 
 
 class ServerProperties(Struct, frozen=True, forbid_unknown_fields=True):
@@ -187,5 +212,6 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits = field(default_factory=Limits)
     store: Store = field(default_factory=Store)
     memory: Memory = field(default_factory=Memory)
+    disk: Disk = field(default_factory=Disk)
     server_properties: ServerProperties = field(default_factory=ServerProperties)
     log: Log = field(default_factory=Log)

@@ -8,17 +8,20 @@ than one room ends them: their connection, their last consumer, their expiry, or
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, final
 
 from mypy_extensions import i64
 
 from amqbroker.auth.users import UserStore
 from amqbroker.config import Config
+from amqbroker.core import log
+from amqbroker.core.alarms import Alarms
+from amqbroker.core.line import Line
 from amqbroker.core.log import LogLine
 from amqbroker.core.memory import Memory
 from amqbroker.core.queue import Queue
 from amqbroker.core.reply_to import ReplyConsumer
-from amqbroker.core.rules import NO_LIMIT
+from amqbroker.core.rules import NO_LIMIT, Rules
 from amqbroker.core.timers import Timers, TimerTarget
 from amqbroker.core.turn import Turn
 from amqbroker.core.vhost import VirtualHost
@@ -29,8 +32,6 @@ from amqbroker.wire.handshake import Offer
 if TYPE_CHECKING:
     from amqbroker.core.channel import Channel
     from amqbroker.core.client import Client
-
-DISK_ALARM: Final = "low on disk"
 
 
 @final
@@ -65,6 +66,8 @@ class Broker:
         self.messages_lost = 0
         self.timers = Timers()
         self.vhosts: dict[str, VirtualHost] = {}
+        # JSON by name.
+        self.global_parameters: dict[str, str] = {}
         self.clients: dict[int, Client] = {}
         self.open_connections = 0
         # Clients whose consumers wait for room in their output buffer.
@@ -77,8 +80,9 @@ class Broker:
         self.reply_consumers: dict[str, ReplyConsumer] = {}
         self.password_checks: list[PasswordCheck] = []
         self.log_lines: list[LogLine] = []
-        # Why publishers are blocked; empty if they are not.
+        # Why publishers are blocked; empty if they are not. It is what `alarms` says.
         self.alarm = ""
+        self.alarms = Alarms()
         for vhost in config.vhosts:
             self.vhosts[vhost.name] = VirtualHost(
                 vhost.name, journal, vhost.max_connections, vhost.max_queues
@@ -88,6 +92,31 @@ class Broker:
         """One line for the log."""
         self.log_lines.append(LogLine(level, text, fields))
 
+    def alarms_changed(self) -> None:
+        """Something was measured: block publishers, or let them go on."""
+        before = self.alarm
+        self.alarm = self.alarms.reason()
+        if self.alarm == before:
+            return
+        if self.alarm:
+            self.log(log.WARNING, f"{self.alarm}: publishers are blocked ({self._figures()})")
+            return
+        self.log(log.INFO, f"no longer {before}: publishers go on ({self._figures()})")
+        for client in self.clients.values():
+            client.alarm_over()
+
+    def _figures(self) -> str:
+        alarms = self.alarms
+        memory = f"memory in use: {megabytes(alarms.memory_bytes)}"
+        if alarms.memory_watermark >= 0:
+            memory += f" of {megabytes(alarms.memory_watermark)}"
+        disk = f"disk free: {megabytes(alarms.disk_free_bytes)}"
+        return f"{memory}; {disk}, limit {megabytes(alarms.disk_free_limit)}"
+
+    def wall_ms(self) -> i64:
+        """The time of day, in milliseconds since 1970."""
+        return i64((self.now + self.turn.wall_offset) * 1000)
+
     @property
     def memory_bytes(self) -> int:
         """What messages take in memory, in bytes."""
@@ -96,6 +125,10 @@ class Broker:
     def all_queues(self) -> list[Queue]:
         """Every queue of every virtual host."""
         return [queue for vhost in self.vhosts.values() for queue in vhost.queues.values()]
+
+    def all_lines(self) -> list[Line]:
+        """Every line of every queue."""
+        return [line for queue in self.all_queues() for line in queue.lines()]
 
     def is_durable(self, position: i64) -> bool:
         """Whether the journal has reached this position; 0 is always reached."""
@@ -113,7 +146,7 @@ class Broker:
         """A new queue, and the journal position after which it will outlive a crash (0: it never
         does)."""
         queue = Queue(self.turn, self.next_queue_id, name, durable, auto_delete, owner, arguments)
-        self.next_queue_id += 1
+        self.next_queue_id += queue.ids()
         if owner is not None:
             owner.exclusive_queues[queue.id] = queue
         position = vhost.add_queue(queue)
@@ -151,6 +184,17 @@ class Broker:
         """Declare, passive declare and get count as use."""
         queue.used_at = self.now
 
+    def change_rules(self, vhost: VirtualHost, queue: Queue, rules: Rules) -> None:
+        """Other rules hold for a queue; if it now expires at another time, that begins anew."""
+        before = queue.rules.expires_ms
+        queue.set_rules(rules)
+        if rules.expires_ms == before:
+            return
+        if queue.expiry is not None:
+            self.timers.cancel(queue.expiry)
+            queue.expiry = None
+        self.start_expiry(vhost, queue)
+
     def start_expiry(self, vhost: VirtualHost, queue: Queue) -> None:
         """Delete the queue when it was unused for its x-expires."""
         expires_ms = queue.rules.expires_ms
@@ -179,3 +223,8 @@ class QueueExpiry(TimerTarget):
             self.broker.delete_queue(self.vhost, queue)
         else:
             queue.expiry = self.broker.timers.set(expires_at, self, kind)
+
+
+def megabytes(count: int) -> str:
+    """For people."""
+    return f"{count / 1_000_000:,.1f} MB"

@@ -147,7 +147,7 @@ class Channel:
     def settled(self, entry: QueueEntry) -> None:
         """An outstanding entry is not outstanding any more: prefetch comes back, and the queue may
         go on."""
-        entry.queue.unacked_count -= 1
+        entry.line.queue.unacked_count -= 1
         consumer = entry.consumer
         if entry.limited:
             entry.limited = False
@@ -171,10 +171,11 @@ class Channel:
         queues: list[Queue] = []
         for entry in entries:
             self.settled(entry)
-            group = by_queue.get(entry.queue.id)
+            queue = entry.line.queue
+            group = by_queue.get(queue.id)
             if group is None:
-                by_queue[entry.queue.id] = [entry]
-                queues.append(entry.queue)
+                by_queue[queue.id] = [entry]
+                queues.append(queue)
             else:
                 group.append(entry)
         for queue in queues:

@@ -118,7 +118,7 @@ class Client(TimerTarget):
         self.channel_max = limits.channel_max
         # What the channels keep until a reply that waits for the journal is sent.
         self.deferred_bytes: i64 = 0
-        # A disk alarm stops the reading of connections that publish.
+        # An alarm stops the reading of connections that publish.
         self.reading_blocked = False
         self.publishes = False
         self.heartbeat_s = 0
@@ -504,6 +504,11 @@ class Client(TimerTarget):
         self.channel_max = channel_max
         self.heartbeat_s = heartbeat_s
 
+    def frame_size_max(self) -> int:
+        """The largest frame that may go to this client; 0 if there is no limit."""
+        size = self.payload_size_max
+        return 0 if size == UNLIMITED_PAYLOAD else int(size) + frames.OVERHEAD
+
     def opened(self, vhost: VirtualHost) -> None:
         """The connection runs."""
         self.vhost = vhost
@@ -553,6 +558,22 @@ class Client(TimerTarget):
             )
             if self.introduction is not None and self.introduction.connection_blocked:
                 self.send(0, m.ConnectionBlocked(self.broker.alarm))
+
+    def alarm_over(self) -> None:
+        """No alarm is on any more: this connection is read again, if it was not."""
+        if not self.reading_blocked:
+            return
+        self.reading_blocked = False
+        if self.state != RUNNING:
+            return
+        self.broker.log(
+            log.INFO,
+            f"connection {self.name} is no longer blocked",
+            connection=self.name,
+            user=self.user.name,
+        )
+        if self.introduction is not None and self.introduction.connection_blocked:
+            self.send(0, m.ConnectionUnblocked())
 
 
 def channel_of(command: object) -> int:

@@ -55,9 +55,17 @@ class Confirms:
                 return
         runs.append(Run(position, seq))
 
+    def last_position(self) -> i64:
+        """What the last publish waits for; 0 for nothing, or if it was answered."""
+        return self._runs[-1].position if self._runs else 0
+
     def pending(self) -> bool:
         """Whether any publish was not answered yet."""
         return self._confirmed < self.publish_seq
+
+    def pending_count(self) -> i64:
+        """How many publishes were not answered yet."""
+        return self.publish_seq - self._confirmed
 
     def flush(self, out: Outbox, channel: i64, synced_position: i64) -> bool:
         """Write the acks for all that is durable up to this position; whether there was anything to

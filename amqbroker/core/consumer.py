@@ -94,7 +94,7 @@ class Consumer:
         )
         client.mark_output()
         if self.no_ack:
-            self.queue.settle(entry)
+            entry.line.settle(entry)
             return
         entry.delivery_tag = tag
         entry.consumer = self

@@ -125,8 +125,7 @@ def get(channel: Channel, frame: Frame) -> None:
     queue = vhost.queue(name)
     access.check_owner(client, queue, vhost.name)
     client.broker.queue_used(vhost, queue)
-    ready = queue.ready
-    if ready.paged and not ready.is_loaded():
+    if not queue.first_line().is_loaded():
         held = HeldGet(channel, queue, method.no_ack)
         channel.waiting_get = held
         channel.waiting_position = ON_DISK
@@ -144,7 +143,7 @@ def resume_gets(queue: Queue) -> None:
         channel = held.channel
         if channel.waiting_get is not held:
             continue
-        if queue.ready.paged and not queue.ready.is_loaded():
+        if not queue.first_line().is_loaded():
             queue.waiting_gets.append(held)
             continue
         channel.waiting_get = None
@@ -157,10 +156,11 @@ def resume_gets(queue: Queue) -> None:
 
 def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
     client = channel.client
-    if queue.ready.count == 0:
+    ready = queue.first_line().ready
+    if ready.count == 0:
         channel.send(m.BasicGetEmpty())
         return
-    entry = queue.ready.take()
+    entry = ready.take()
     tag = channel.next_delivery_tag
     channel.next_delivery_tag = tag + 1
     write_get_ok(
@@ -169,12 +169,12 @@ def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
         tag,
         entry.redelivered,
         entry.message,
-        queue.ready.count,
+        queue.ready_count(),
         client.payload_size_max,
     )
     client.mark_output()
     if no_ack:
-        queue.settle(entry)
+        entry.line.settle(entry)
         return
     entry.delivery_tag = tag
     entry.consumer = None

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, cast, final
 
 from mypy_extensions import i64
 
+from amqbroker.core.policies import Policy
 from amqbroker.core.queue import Queue
 from amqbroker.exchanges.base import Binding, Destination, Exchange, Table
 from amqbroker.wire.tables import decode_table, encode_table
@@ -93,6 +94,38 @@ def binding_key(vhost: str, source: str, binding: Binding) -> bytes:
             encode(dict(sorted(binding.arguments.items()))),
         )
     )
+
+
+def policy_key(vhost: str, name: str, operator: bool) -> bytes:
+    """The key of a policy, or of an operator policy."""
+    return (OPERATOR_POLICY_KIND if operator else POLICY_KIND) + short(vhost) + short(name)
+
+
+def policy_value(policy: Policy) -> bytes:
+    """All that makes a policy."""
+    return encode(
+        {
+            "pattern": policy.pattern,
+            "apply_to": policy.apply_to,
+            "priority": policy.priority,
+            "definition": policy.definition,
+        }
+    )
+
+
+def parameter_key(vhost: str, component: str, name: str) -> bytes:
+    """The key of a runtime parameter."""
+    return PARAMETER_KIND + short(vhost) + short(component) + short(name)
+
+
+def global_parameter_key(name: str) -> bytes:
+    """The key of a global parameter."""
+    return GLOBAL_PARAMETER_KIND + short(name)
+
+
+def parameter_value(text: str) -> bytes:
+    """The value of a parameter: JSON, whose numbers and names no field table could hold."""
+    return encode({"json": text})
 
 
 @final

@@ -10,23 +10,23 @@ from amqbroker.message import Entry, Message
 
 if TYPE_CHECKING:
     from amqbroker.core.consumer import Consumer
-    from amqbroker.core.queue import Queue
+    from amqbroker.core.line import Line
 
 
 @final
 class QueueEntry(Entry):
-    """An entry of `queue`, ready or outstanding.
+    """An entry of `line`, ready or outstanding.
 
     While it is outstanding, `delivery_tag` is its tag on the channel that has it and `consumer` is
     who got it, None for basic.get. `limited` says that it counts in the channel's global prefetch.
     `outstanding` is False as soon as it is settled or requeued.
     """
 
-    __slots__ = ("consumer", "delivery_tag", "limited", "outstanding", "queue")
+    __slots__ = ("consumer", "delivery_tag", "limited", "line", "outstanding")
 
-    def __init__(self, message: Message, queue: Queue, index: i64) -> None:
-        super().__init__(message, queue.id, index)
-        self.queue = queue
+    def __init__(self, message: Message, line: Line, index: i64) -> None:
+        super().__init__(message, line.id, index)
+        self.line = line
         self.delivery_tag: i64 = 0
         self.consumer: Consumer | None = None
         self.limited = False

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from amqbroker.core.queue import Queue
 
 # HeldSettle.outcome
-DROP: Final = 0
+ACK: Final = 0
 REQUEUE: Final = 1
+REJECT: Final = 2
 
 
 @final
@@ -29,7 +30,7 @@ class HeldPublish:
 
 @final
 class HeldSettle:
-    """Deliveries that are settled at the commit: dropped from their queues, or requeued."""
+    """Deliveries that are settled at the commit: acknowledged, requeued or rejected."""
 
     __slots__ = ("entries", "outcome")
 

@@ -26,7 +26,7 @@ from amqbroker.store.backlog import (
 from amqbroker.store.segments import SegmentWriter
 
 if TYPE_CHECKING:
-    from amqbroker.core.queue import Queue
+    from amqbroker.core.line import Line
 
 MIB: Final = 1024 * 1024
 QUEUE_BYTES_MAX: Final = 128 * MIB
@@ -52,10 +52,10 @@ SMALL_READ_BYTES: Final = 64 * 1024
 class ReadRequest:
     """A piece of a segment to be read; the answer goes to `Node.messages_read`."""
 
-    __slots__ = ("attempts", "generation", "length", "name", "offset", "queue")
+    __slots__ = ("attempts", "generation", "length", "line", "name", "offset")
 
-    def __init__(self, queue: Queue, piece: SegmentPiece) -> None:
-        self.queue = queue
+    def __init__(self, line: Line, piece: SegmentPiece) -> None:
+        self.line = line
         self.name = piece.name
         self.offset: i64 = piece.offset
         self.length: i64 = piece.length
@@ -85,11 +85,11 @@ class Memory:
         self.read_bytes: i64 = READ_BYTES
         self.outbox = outbox
         self.writer = SegmentWriter()
-        # Queues with something to put on disk, and reads that were not taken by the edge yet.
-        self.spilling: list[Queue] = []
+        # Lines with something to put on disk, and reads that were not taken by the edge yet.
+        self.spilling: list[Line] = []
         self.reads: list[ReadRequest] = []
-        # Queues with messages in the batch that is being written.
-        self.stored: list[Queue] = []
+        # Lines with messages in the batch that is being written.
+        self.stored: list[Line] = []
         # Nothing can be gained up to here: all of it is out for delivery.
         self._idle_until: i64 = 0
 
@@ -111,38 +111,38 @@ class Memory:
 
     # Who goes to disk.
 
-    def look_at(self, queue: Queue) -> None:
-        """The queue's turn is over: is its tail too long?"""
-        ready = queue.ready
+    def look_at(self, line: Line) -> None:
+        """The queue's turn is over: is this tail too long?"""
+        ready = line.ready
         cost = ready.tail_cost()
         if cost > LARGE_TAIL_BYTES_MAX:
             count = ready.tail_count()
             if cost > SEGMENT_SIZE_MAX or count > SEGMENT_MESSAGES_MAX:
-                self.spill(queue, SEGMENT_SIZE_MAX // 2)
+                self.spill(line, SEGMENT_SIZE_MAX // 2)
             elif cost > count * LARGE_COST:
-                self.spill(queue, 0)
+                self.spill(line, 0)
 
-    def spill(self, queue: Queue, left_bytes: i64) -> None:
-        """Put the tail of this queue on disk until so much is left."""
-        if queue.spill_down_to < 0:
-            self.spilling.append(queue)
-            queue.spill_down_to = left_bytes
-        elif left_bytes < queue.spill_down_to:
-            queue.spill_down_to = left_bytes
+    def spill(self, line: Line, left_bytes: i64) -> None:
+        """Put the tail of this line on disk until so much is left."""
+        if line.spill_down_to < 0:
+            self.spilling.append(line)
+            line.spill_down_to = left_bytes
+        elif left_bytes < line.spill_down_to:
+            line.spill_down_to = left_bytes
 
     def is_short(self) -> bool:
         """Whether `relieve` is wanted."""
         return self.bytes > self.bytes_max and not self.spilling and self.bytes > self._idle_until
 
-    def relieve(self, queues: list[Queue]) -> None:
-        """All messages together take too much: the longest tails of these queues go to disk."""
+    def relieve(self, lines: list[Line]) -> None:
+        """All messages together take too much: the longest of these tails go to disk."""
         excess = self.bytes - self.bytes_max + self.bytes_max // SPARE_DIVISOR
-        queues.sort(key=tail_cost, reverse=True)
-        for queue in queues:
-            cost = queue.ready.tail_cost()
+        lines.sort(key=tail_cost, reverse=True)
+        for line in lines:
+            cost = line.ready.tail_cost()
             if excess <= 0 or cost == 0:
                 break
-            self.spill(queue, 0)
+            self.spill(line, 0)
             excess -= cost
         self._idle_until = self.bytes + self.bytes_max // IDLE_DIVISOR if not self.spilling else 0
 
@@ -151,10 +151,10 @@ class Memory:
         left = max(SPILL_BYTES, (self.bytes - self.bytes_max) // SPARE_DIVISOR)
         writes = SPILL_WRITES_MAX
         while self.spilling and left > 0 and writes > 0:
-            queue = self.spilling[0]
+            line = self.spilling[0]
             before = self.bytes
-            if queue.deleted or not queue.spill(min(left, SPILL_BYTES)):
-                queue.spill_down_to = -1
+            if line.queue.deleted or not line.spill(min(left, SPILL_BYTES)):
+                line.spill_down_to = -1
                 del self.spilling[0]
             left -= before - self.bytes
             writes -= 1
@@ -168,6 +168,6 @@ class Memory:
         return 0 if self.bytes > self.bytes_max else READ_AHEAD_BYTES
 
 
-def tail_cost(queue: Queue) -> int:
-    """The sort key of queues that may go to disk."""
-    return queue.ready.tail_cost()
+def tail_cost(line: Line) -> int:
+    """The sort key of lines that may go to disk."""
+    return line.ready.tail_cost()

@@ -20,6 +20,7 @@ from amqbroker.store.segments import KEPT, REDELIVERED
 
 if TYPE_CHECKING:
     from amqbroker.core.broker import Broker
+    from amqbroker.core.line import Line
     from amqbroker.core.queue import Queue
 
 READ_ATTEMPTS_MAX: Final = 3
@@ -45,32 +46,35 @@ class ReadRetry(TimerTarget):
 
 def messages_read(broker: Broker, request: ReadRequest, data: bytes | None, reason: str) -> None:
     """A piece was read, or could not be for this reason."""
-    queue = request.queue
-    backlog = queue.backlog
+    line = request.line
+    queue = line.queue
+    backlog = line.backlog
     if queue.deleted or backlog is None or backlog.generation != request.generation:
         return
     if data is not None:
-        _load(broker, queue, request.name, data)
+        _load(broker, line, request.name, data)
     elif request.attempts < READ_ATTEMPTS_MAX:
         broker.timers.set(broker.now + RETRY_S, ReadRetry(broker, request), 0)
         return
     else:
         lost = backlog.read_failed()
-        queue.ready.load([], 0, lost, backlog.next_index)
+        line.ready.load([], 0, lost, backlog.next_index)
         _report(broker, queue, request.name, request.offset, reason)
         _count_lost(broker, queue, request.name, lost)
     queue.wake()
 
 
-def _load(broker: Broker, queue: Queue, name: str, data: bytes) -> None:
+def _load(broker: Broker, line: Line, name: str, data: bytes) -> None:
     """Turn a piece into entries."""
-    backlog = queue.backlog
+    queue = line.queue
+    backlog = line.backlog
     assert backlog is not None, queue.name
-    memory = queue.memory
+    memory = line.memory
     reader = backlog.begin_read(data)
     redelivered = backlog.redelivered if backlog.redelivered.total > 0 else None
     entries: list[QueueEntry | None] = []
     size: i64 = 0
+    body_bytes: i64 = 0
     kept: i64 = 0
     while reader.next_block():
         if not backlog.wants_block(reader):
@@ -81,7 +85,7 @@ def _load(broker: Broker, queue: Queue, name: str, data: bytes) -> None:
                 break
             if not backlog.wants_record(reader):
                 continue
-            entry = QueueEntry(message, queue, reader.index)
+            entry = QueueEntry(message, line, reader.index)
             entry.expires_at = reader.expires_at
             entry.deliveries = reader.deliveries
             flags = reader.flags
@@ -94,9 +98,10 @@ def _load(broker: Broker, queue: Queue, name: str, data: bytes) -> None:
             )
             memory.hold(message)
             size += message.cost
+            body_bytes += len(message.body)
             entries.append(entry)
-    lost = backlog.end_read(reader, len(data), len(entries), kept)
-    queue.ready.load(entries, size, lost, backlog.next_index)
+    lost = backlog.end_read(reader, len(data), len(entries), kept, body_bytes)
+    line.ready.load(entries, size, lost, backlog.next_index)
     for offset, what in reader.problems:
         _report(broker, queue, name, offset, what)
     _count_lost(broker, queue, name, lost)
@@ -121,13 +126,12 @@ def empty_file(broker: Broker, number: int) -> None:
     """Entries in this journal file keep it: write them once more, or put them into segments."""
     found: list[Entry] = []
     journal = broker.journal
-    for vhost in broker.vhosts.values():
-        for queue in vhost.queues.values():
-            if queue.log is None or not journal.has_entries(queue.id, number):
-                continue
-            if queue.ready.tail_count() >= SEGMENT_COUNT_MIN:
-                queue.memory.spill(queue, 0)
-            found.extend(_in_file(queue.ready.entries(), number))
+    for line in broker.all_lines():
+        if line.log is None or not journal.has_entries(line.id, number):
+            continue
+        if line.ready.tail_count() >= SEGMENT_COUNT_MIN:
+            line.memory.spill(line, 0)
+        found.extend(_in_file(line.ready.entries(), number))
     for client in broker.clients.values():
         for channel in client.channels.values():
             found.extend(_in_file(channel.unacked.entries(), number))

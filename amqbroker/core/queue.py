@@ -1,11 +1,10 @@
-"""Ready and outstanding messages of one queue.
+"""One queue: its messages in lines, its consumers, and who gets what next.
 
-Invariants: an entry is either in `ready` or outstanding on exactly one channel; `ready` is in
-publish order, and a requeued entry returns to its place by its index (0-9-1 leaves that open;
-RabbitMQ does it, and clients count on it). Deliveries happen once a turn, in `deliver`, never
+A plain queue is one line. With `x-max-priority` there is a line for each level that was used, and
+the highest one with messages is served first. Deliveries happen once a turn, in `deliver`, never
 inside a publish.
 
-`log` is the queue's door to durability: None for a queue that is not durable.
+Source: RabbitMQ's `rabbit_amqqueue_process`, `rabbit_priority_queue`.
 """
 
 from __future__ import annotations
@@ -17,14 +16,13 @@ from mypy_extensions import i64
 from amqbroker.core.consumer import Consumers
 from amqbroker.core.entry import QueueEntry
 from amqbroker.core.held import HeldGet
-from amqbroker.core.memory import ReadRequest
-from amqbroker.core.ready import Ready
+from amqbroker.core.line import Line
 from amqbroker.core.rules import Rules
 from amqbroker.core.timers import Timer
 from amqbroker.exchanges.base import Table
-from amqbroker.message import VOLATILE, Message
-from amqbroker.store.backlog import Backlog
-from amqbroker.store.journal import QueueLog
+from amqbroker.message import Message
+from amqbroker.store.journal import Journal
+from amqbroker.wire.properties import priority_of
 
 if TYPE_CHECKING:
     from amqbroker.core.client import Client
@@ -32,19 +30,21 @@ if TYPE_CHECKING:
 
 # Messages that one queue may send in one turn, so that others and the sockets get theirs.
 DELIVERIES_A_TURN: Final = 4096
-# Messages at the head of a queue with consumers that do not go to disk with those behind them.
-KEPT_FOR_CONSUMERS: Final = 4096
 
 
 @final
 class Queue:
-    """One queue. `owner` is the connection that it is exclusive to."""
+    """One queue. `owner` is the connection that it is exclusive to.
+
+    `line` is the only line, or that of priority 0. `levels` has all lines of a queue with
+    priorities, the highest first; it is None for one without.
+    """
 
     __slots__ = (
+        "_journal",
         "_turn",
         "arguments",
         "auto_delete",
-        "backlog",
         "consumers",
         "deleted",
         "dirty",
@@ -52,15 +52,12 @@ class Queue:
         "expiry",
         "had_consumer",
         "id",
-        "log",
-        "memory",
+        "levels",
+        "line",
         "name",
-        "next_index",
         "owner",
-        "ready",
         "rules",
         "served",
-        "spill_down_to",
         "unacked_count",
         "used_at",
         "waiting_gets",
@@ -84,16 +81,11 @@ class Queue:
         self.owner = owner
         self.arguments = arguments
         self.rules = Rules(arguments)
-        self.log: QueueLog | None = None
-        # What is on disk; None for a queue that never had anything there.
-        self.backlog: Backlog | None = None
-        self.memory = turn.memory
-        # While its tail goes to disk: how many bytes shall be left of it, else -1.
-        self.spill_down_to: i64 = -1
+        self._journal: Journal | None = None
+        self.line = Line(self, queue_id, turn.memory)
+        self.levels: list[Line] | None = [self.line] if self.rules.max_priority > 0 else None
         # basic.gets that wait for the disk.
         self.waiting_gets: list[HeldGet] = []
-        self.ready = Ready()
-        self.next_index: i64 = 0
         self.unacked_count: i64 = 0
         self.consumers = Consumers(arguments.get("x-single-active-consumer") is True)
         self.had_consumer = False
@@ -105,18 +97,77 @@ class Queue:
         self.expiry: Timer | None = None
         self.used_at = 0.0
 
+    def set_rules(self, rules: Rules) -> None:
+        """Other rules hold from now on: what they ask of the messages that are here is done at the
+        turn's end."""
+        self.rules = rules
+        self.wake()
+
+    # Lines.
+
+    def ids(self) -> i64:
+        """How many ids this queue has: its own, and those of its priorities."""
+        return 1 + max(self.rules.max_priority, 0)
+
+    def open_log(self, journal: Journal) -> None:
+        """A durable queue gets its log, and those of priorities that a start found."""
+        self._journal = journal
+        self.line.log = journal.open_queue(self.id)
+        priority: i64 = 1
+        while priority < self.ids():
+            if journal.is_recovered(self.id + priority):
+                self.level(priority)
+            priority += 1
+
+    def lines(self) -> list[Line]:
+        """All lines, the first to be served first."""
+        return [self.line] if self.levels is None else self.levels
+
+    def level(self, priority: i64) -> Line:
+        """The line of this priority, which is made when it is first used."""
+        levels = self.levels
+        assert levels is not None, self.name
+        line_id = self.id + priority
+        place = 0
+        for line in levels:
+            if line.id == line_id:
+                return line
+            if line.id < line_id:
+                break
+            place += 1
+        made = Line(self, line_id, self.line.memory)
+        if self._journal is not None:
+            made.log = self._journal.open_queue(line_id)
+        levels.insert(place, made)
+        return made
+
+    def first_line(self) -> Line:
+        """The line whose first message is the next one; an empty one if there is none."""
+        if self.levels is not None:
+            for line in self.levels:
+                if line.ready.count > 0:
+                    return line
+        return self.line
+
+    def ready_count(self) -> i64:
+        """How many messages wait."""
+        if self.levels is None:
+            return self.line.ready.count
+        count: i64 = 0
+        for line in self.levels:
+            count += line.ready.count
+        return count
+
+    # In and out.
+
     def enqueue(self, message: Message) -> i64:
         """Append a message; the journal position to wait for, 0 if there is nothing to wait for."""
-        entry = QueueEntry(message, self, self.next_index)
-        self.next_index += 1
-        self.memory.hold(message)
-        self.ready.append(entry)
+        line = self.line
+        if self.levels is not None:
+            line = self.level(min(priority_of(message.header), self.rules.max_priority))
         if not self.dirty:
             self.wake()
-        log = self.log
-        if log is not None and message.persistent:
-            return log.append(entry)
-        return 0
+        return line.append(message)
 
     def wake(self) -> None:
         """Look at this queue when the turn is settled."""
@@ -127,11 +178,15 @@ class Queue:
     def deliver(self) -> bool:
         """Send what consumers can take; True if there is more to send than one turn allows."""
         self.dirty = False
-        ready = self.ready
+        line = self.line
+        has_levels = self.levels is not None
         consumers = self.consumers
         sent: i64 = 0
-        while ready.count > 0 and sent < DELIVERIES_A_TURN:
-            if ready.paged and not ready.is_loaded():
+        while sent < DELIVERIES_A_TURN:
+            if has_levels:
+                line = self.first_line()
+            ready = line.ready
+            if ready.count == 0 or (ready.paged and not ready.is_loaded()):
                 break
             consumer = consumers.next()
             if consumer is None:
@@ -141,39 +196,41 @@ class Queue:
         if sent > 0:
             self._turn.served += 1
             self.served = self._turn.served
-        if ready.paged:
-            self._read_ahead()
-        return sent == DELIVERIES_A_TURN and ready.count > 0
+        if has_levels:
+            line = self.first_line()
+        if line.ready.paged:
+            line.read_ahead()
+        return sent == DELIVERIES_A_TURN and self.ready_count() > 0
 
-    def settle(self, entry: QueueEntry) -> None:
-        """This entry is done with, for ever."""
-        self.memory.release(entry.message)
-        if entry.state != VOLATILE:
-            log = self.log
-            if log is not None:
-                log.settle(entry)
+    def discard(self, entries: list[QueueEntry], reason: int) -> None:
+        """Entries that are neither ready nor outstanding leave for this reason (discard.py)."""
+        for entry in entries:
+            entry.line.settle(entry)
 
     def requeue(self, entries: list[QueueEntry]) -> None:
         """Outstanding entries come back to their places, marked as redelivered."""
         if self.deleted:
             for entry in entries:
-                self.memory.release(entry.message)
+                entry.line.memory.release(entry.message)
             return
         for entry in entries:
             entry.redelivered = True
             entry.deliveries += 1
             entry.consumer = None
-        self.ready.put_back(entries)
+        if self.levels is None:
+            self.line.ready.put_back(entries)
+        else:
+            for line in self.levels:
+                back = [entry for entry in entries if entry.line is line]
+                if back:
+                    line.ready.put_back(back)
         self.wake()
 
     def purge(self) -> int:
         """Drop every ready message; how many there were."""
-        count = self.ready.count
-        dropped = self.ready.take_all()
-        for entry in dropped:
-            self.settle(entry)
-        if self.backlog is not None:
-            self.backlog.drop_unread()
+        count = self.ready_count()
+        for line in self.lines():
+            line.purge()
         if self.waiting_gets:
             self.wake()
         return count
@@ -182,61 +239,12 @@ class Queue:
         """Drop everything, for ever; how many messages were ready. Outstanding ones settle into
         nothing."""
         self.deleted = True
-        count = self.ready.count
-        for entry in self.ready.take_all():
-            self.memory.release(entry.message)
-        if self.log is not None:
-            self.log.close()
-            self.log = None
-        elif self.backlog is not None:
-            self.backlog.close()
+        count = self.ready_count()
+        for line in self.lines():
+            line.close()
         if self.waiting_gets:
             self.wake()
         return count
-
-    # To disk and back.
-
-    def spill(self, cost_max: i64) -> bool:
-        """Put the oldest of the tail into the next batch; False if nothing more is to go."""
-        ready = self.ready
-        # The oldest messages of a queue that is being consumed are wanted next: they stay.
-        keep: i64 = KEPT_FOR_CONSUMERS if self.consumers.all and not ready.paged else 0
-        if ready.tail_count() <= keep:
-            return False
-        left = ready.tail_cost() - self.spill_down_to
-        if left <= 0:
-            return False
-        backlog = self.backlog
-        if backlog is None:
-            backlog = self.log.backlog if self.log is not None else None
-            if backlog is None:
-                backlog = Backlog(self.id, self.memory.outbox)
-            self.backlog = backlog
-        if not ready.paged:
-            # What was taken since is in no segment: its indexes must not lie inside of one.
-            backlog.seal()
-        entries = ready.cut_tail(keep, min(left, cost_max))
-        backlog.append(self.memory.writer, entries)
-        ready.disk_next = backlog.next_index
-        if self.log is not None:
-            self.log.stored(entries)
-        for entry in entries:
-            self.memory.release(entry.message)
-        self.memory.stored.append(self)
-        return True
-
-    def _read_ahead(self) -> None:
-        """Ask for the next messages on disk, if they will be wanted soon."""
-        backlog = self.backlog
-        assert backlog is not None, self.name
-        ready = self.ready
-        if not self.consumers.all and not self.waiting_gets:
-            return
-        if ready.is_loaded() and ready.front_cost() > self.memory.read_ahead():
-            return
-        piece = backlog.next_read(self.memory.read_length())
-        if piece is not None:
-            self.memory.reads.append(ReadRequest(self, piece))
 
 
 def last_served(queue: Queue) -> int:

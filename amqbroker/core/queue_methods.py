@@ -139,7 +139,7 @@ def _declared(channel: Channel, queue: Queue, nowait: bool, position: int) -> No
     channel.last_queue = queue.name
     channel.client.broker.queue_used(channel.vhost, queue)
     if not nowait:
-        frame = m.QueueDeclareOk(queue.name, int(queue.ready.count), len(queue.consumers.all))
+        frame = m.QueueDeclareOk(queue.name, int(queue.ready_count()), len(queue.consumers.all))
         channel.reply_when_durable(position, frame)
 
 
@@ -224,7 +224,7 @@ def delete(channel: Channel, frame: Frame) -> None:
     if queue is not None:
         access.check_owner(channel.client, queue, vhost.name)
         resource = queue_resource(name, vhost.name)
-        if method.if_empty and queue.ready.count > 0:
+        if method.if_empty and queue.ready_count() > 0:
             raise precondition_failed(f"{resource} not empty")
         if method.if_unused and queue.consumers.all:
             raise precondition_failed(f"{resource} in use")

@@ -1,8 +1,9 @@
 """The messages of one queue that wait for a consumer, in index order.
 
 New messages are appended at the tail and taken at the head. A message that was taken and comes back
-goes to its old place: returned entries are a short list of their own that is sorted by index,
-largest first, and served from its end.
+goes to its old place: returned entries are a list of their own that is sorted by index, largest
+first, and served from its end. Those that came back since it was last looked at wait in a list
+without order, so that many that come back one by one are sorted once.
 
 A queue that keeps up has one list, whose head is taken and whose tail grows. When the middle of a
 long queue went to disk it is `paged`, and in pieces, until all of that was read and taken:
@@ -29,6 +30,8 @@ from amqbroker.core.entry import QueueEntry
 from amqbroker.message import ENTRY_OVERHEAD_BYTES, Entry
 
 COMPACT_MIN: Final = 512
+# So many returned entries are put to their places one by one.
+INSERTS_MAX: Final = 4
 
 
 @final
@@ -39,6 +42,7 @@ class Ready:
         "_entries",
         "_front_bytes",
         "_head",
+        "_late",
         "_returned",
         "_tail",
         "_tail_bytes",
@@ -53,6 +57,7 @@ class Ready:
         self._tail = self._entries
         self._head: i64 = 0
         self._returned: list[QueueEntry] = []
+        self._late: list[QueueEntry] = []
         # The cost of messages. Of one list that is front and tail, only the sum counts.
         self._front_bytes: i64 = 0
         self._tail_bytes: i64 = 0
@@ -74,6 +79,8 @@ class Ready:
         """
         self.count -= 1
         head = self._head
+        if self._late:
+            self._sort_late()
         if self._returned and self._returned_is_first():
             return self._returned.pop()
         entry = self._entries[head]
@@ -102,6 +109,8 @@ class Ready:
         """Whether `take` can go on without the disk."""
         if not self.paged or self._head < len(self._entries):
             return True
+        if self._late:
+            self._sort_late()
         return bool(self._returned) and self._returned[-1].index < self.disk_next
 
     def _returned_is_first(self) -> bool:
@@ -115,10 +124,17 @@ class Ready:
     def put_back(self, entries: list[QueueEntry]) -> None:
         """Return entries that were taken before, in any order."""
         self.count += len(entries)
-        if len(entries) == 1:
-            self._returned.insert(self._place(entries[0].index), entries[0])
+        self._late.extend(entries)
+
+    def _sort_late(self) -> None:
+        """All that came back goes to its place."""
+        late = self._late
+        self._late = []
+        if len(late) <= INSERTS_MAX:
+            for entry in late:
+                self._returned.insert(self._place(entry.index), entry)
         else:
-            self._returned.extend(entries)
+            self._returned.extend(late)
             self._returned.sort(key=index_of, reverse=True)
 
     def _place(self, index: i64) -> i64:
@@ -221,6 +237,7 @@ class Ready:
         self._tail = self._entries
         self._head = 0
         self._returned = []
+        self._late = []
         self._front_bytes = 0
         self._tail_bytes = 0
         self.count = 0
@@ -228,8 +245,26 @@ class Ready:
         self.paged = False
         return everything
 
+    def first(self, count: i64) -> list[QueueEntry]:
+        """Of the first so many, and perhaps more, what is in memory; in index order, left where it
+        is."""
+        found: list[QueueEntry] = []
+        if self._late:
+            self._sort_late()
+        if count < i64(len(self._returned)):
+            found.extend(self._returned[len(self._returned) - count :])
+        else:
+            found.extend(self._returned)
+        found.extend(_some_of(self._entries, self._head, count))
+        if self.paged:
+            found.extend(_some_of(self._tail, 0, count))
+        found.sort(key=index_of)
+        return found
+
     def entries(self) -> list[QueueEntry]:
         """Everything in memory, in index order, left where it is."""
+        if self._late:
+            self._sort_late()
         found = self._returned[::-1]
         for entry in self._entries[self._head :]:
             if entry is not None:
@@ -239,6 +274,17 @@ class Ready:
                 if entry is not None:
                     found.append(entry)
         return found
+
+
+def _some_of(entries: list[QueueEntry | None], start: i64, count: i64) -> list[QueueEntry]:
+    found: list[QueueEntry] = []
+    place = start
+    while place < i64(len(entries)) and i64(len(found)) < count:
+        entry = entries[place]
+        if entry is not None:
+            found.append(entry)
+        place += 1
+    return found
 
 
 def index_of(entry: QueueEntry) -> int:

@@ -3,6 +3,9 @@
 The rooms that act on a queue read `queue.rules` and nothing else, so that none of them knows where
 a value came from. A queue whose policy changes gets a new `Rules`.
 
+Where an argument and a policy both limit a number, the smaller one holds; of anything else that
+both give, the argument's.
+
 Source: RabbitMQ's `rabbit_amqqueue:declare_args`, `rabbit_policy`, `rabbit_queue_type_util`.
 """
 
@@ -12,6 +15,7 @@ from typing import Final, final
 
 from mypy_extensions import i64
 
+from amqbroker.core.policies import Policy, effective_definition
 from amqbroker.exchanges.base import Table
 
 NO_LIMIT: Final = -1
@@ -32,10 +36,12 @@ class Rules:
     """The rules of one queue. Numbers are NO_LIMIT where there is none; times are milliseconds.
 
     `dead_letter_exchange` is None for a queue that has none; the empty name is the default
-    exchange. `dead_letter_key` is None where dead letters keep their own routing keys.
+    exchange. `dead_letter_key` is None where dead letters keep their own routing keys. `policy` and
+    `operator_policy` are those that hold, for whoever lists them.
     """
 
     __slots__ = (
+        "consumer_timeout_ms",
         "dead_letter_exchange",
         "dead_letter_key",
         "delivery_limit",
@@ -44,27 +50,49 @@ class Rules:
         "max_length_bytes",
         "max_priority",
         "message_ttl_ms",
+        "operator_policy",
         "overflow",
+        "policy",
     )
 
-    def __init__(self, arguments: Table) -> None:
-        """The rules of these arguments, which were checked when the queue was declared."""
-        self.expires_ms: i64 = _number(arguments, "x-expires")
-        self.message_ttl_ms: i64 = _number(arguments, "x-message-ttl")
-        self.max_length: i64 = _number(arguments, "x-max-length")
-        self.max_length_bytes: i64 = _number(arguments, "x-max-length-bytes")
-        self.max_priority: i64 = _number(arguments, "x-max-priority")
-        self.delivery_limit: i64 = _number(arguments, "x-delivery-limit")
-        self.overflow: i64 = _OVERFLOWS.get(str(arguments.get("x-overflow", "drop-head")), 0)
-        self.dead_letter_exchange = _text(arguments, "x-dead-letter-exchange")
-        self.dead_letter_key = _text(arguments, "x-dead-letter-routing-key")
+    def __init__(
+        self, arguments: Table, policy: Policy | None = None, operator_policy: Policy | None = None
+    ) -> None:
+        """The rules of these arguments, which were checked when the queue was declared, under these
+        policies."""
+        self.policy = policy
+        self.operator_policy = operator_policy
+        definition = effective_definition(policy, operator_policy)
+        self.expires_ms: i64 = _smaller(arguments, definition, "expires")
+        self.message_ttl_ms: i64 = _smaller(arguments, definition, "message-ttl")
+        self.max_length: i64 = _smaller(arguments, definition, "max-length")
+        self.max_length_bytes: i64 = _smaller(arguments, definition, "max-length-bytes")
+        # No policy can change the shape of a queue.
+        self.max_priority: i64 = _number(arguments.get("x-max-priority"))
+        self.delivery_limit: i64 = _smaller(arguments, definition, "delivery-limit")
+        self.consumer_timeout_ms: i64 = _smaller(arguments, definition, "consumer-timeout")
+        overflow = _text(arguments, definition, "overflow")
+        self.overflow: i64 = DROP_HEAD if overflow is None else _OVERFLOWS.get(overflow, DROP_HEAD)
+        self.dead_letter_exchange = _text(arguments, definition, "dead-letter-exchange")
+        self.dead_letter_key = _text(arguments, definition, "dead-letter-routing-key")
 
 
-def _number(arguments: Table, name: str) -> int:
-    value = arguments.get(name)
+def _number(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else NO_LIMIT
 
 
-def _text(arguments: Table, name: str) -> str | None:
-    value = arguments.get(name)
+def _smaller(arguments: Table, definition: Table, name: str) -> int:
+    """The smaller one of two limits; NO_LIMIT if there is none."""
+    declared = _number(arguments.get(f"x-{name}"))
+    set_by_policy = _number(definition.get(name))
+    if declared < 0 or set_by_policy < 0:
+        return max(declared, set_by_policy)
+    return min(declared, set_by_policy)
+
+
+def _text(arguments: Table, definition: Table, name: str) -> str | None:
+    """What the argument says, else what the policy does."""
+    value = arguments.get(f"x-{name}")
+    if not isinstance(value, str):
+        value = definition.get(name)
     return value if isinstance(value, str) else None

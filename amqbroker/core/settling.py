@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, cast
 from mypy_extensions import i64
 from pamqp.base import Frame
 
+from amqbroker.core.discard import REJECTED
 from amqbroker.core.entry import QueueEntry
-from amqbroker.core.held import DROP, REQUEUE, HeldSettle
+from amqbroker.core.held import ACK, REJECT, REQUEUE, HeldSettle
 from amqbroker.errors import AmqpError, not_implemented, precondition_failed
 from amqbroker.wire import methods as m
 from amqbroker.wire.commands import Ack
@@ -24,14 +25,14 @@ def ack(channel: Channel, command: Ack) -> None:
     """basic.ack."""
     if channel.transaction is not None:
         taken = take(channel, command.delivery_tag, command.multiple)
-        channel.transaction.settles.append(HeldSettle(taken, DROP))
+        channel.transaction.settles.append(HeldSettle(taken, ACK))
     elif command.multiple:
-        finish(channel, take(channel, command.delivery_tag, True), DROP)
+        finish(channel, take(channel, command.delivery_tag, True), ACK)
     else:
         entry = channel.unacked.take(command.delivery_tag)
         if entry is None:
             raise unknown_delivery_tag(command.delivery_tag)
-        entry.queue.settle(entry)
+        entry.line.settle(entry)
         channel.settled(entry)
 
 
@@ -50,7 +51,7 @@ def reject(channel: Channel, frame: Frame) -> None:
 def settle(channel: Channel, delivery_tag: int, multiple: bool, requeue: bool) -> None:
     """Settle one delivery or all up to it; a transaction holds that back."""
     entries = take(channel, delivery_tag, multiple)
-    outcome = REQUEUE if requeue else DROP
+    outcome = REQUEUE if requeue else REJECT
     if channel.transaction is not None:
         channel.transaction.settles.append(HeldSettle(entries, outcome))
     else:
@@ -63,7 +64,10 @@ def finish(channel: Channel, entries: list[QueueEntry], outcome: int) -> None:
         channel.requeue(entries)
         return
     for entry in entries:
-        entry.queue.settle(entry)
+        if outcome == REJECT:
+            entry.line.queue.discard([entry], REJECTED)
+        else:
+            entry.line.settle(entry)
         channel.settled(entry)
 
 

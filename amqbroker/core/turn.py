@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Turn:
     """The work lists of the turn that is under way."""
 
-    __slots__ = ("confirming", "memory", "outputs", "queues", "served")
+    __slots__ = ("confirming", "memory", "outputs", "queues", "served", "wall_offset")
 
     def __init__(self, memory: Memory | None = None) -> None:
         self.memory = memory if memory is not None else Memory(SegmentOutbox(bytes(8)))
@@ -36,3 +36,6 @@ class Turn:
         self.confirming: list[Channel] = []
         # Clients with bytes to send, or that must be closed.
         self.outputs: list[Client] = []
+        # What makes the time of day of the node's monotonic time, in seconds. It stays as it was at
+        # the start: a clock that is set does not make messages expire.
+        self.wall_offset = 0.0

@@ -130,7 +130,7 @@ class Unacked:
 
 def make_hole(taken: QueueEntry) -> QueueEntry:
     """What stays at the place of a delivery that was taken."""
-    hole = QueueEntry(NO_MESSAGE, taken.queue, taken.index)
+    hole = QueueEntry(NO_MESSAGE, taken.line, taken.index)
     hole.delivery_tag = taken.delivery_tag
     return hole
 

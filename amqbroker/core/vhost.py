@@ -19,8 +19,11 @@ from typing import Final, final
 from mypy_extensions import i64
 
 from amqbroker.core import definitions
+from amqbroker.core.arguments import queue_type
 from amqbroker.core.names import exchange_resource, queue_resource
+from amqbroker.core.policies import ALTERNATE_EXCHANGE, Policies
 from amqbroker.core.queue import Queue
+from amqbroker.core.rules import Rules
 from amqbroker.errors import not_found
 from amqbroker.exchanges.base import EXCHANGE, QUEUE, Binding, Destination, Exchange, Table
 from amqbroker.exchanges.registry import DEFAULT_EXCHANGE, predeclared_exchanges
@@ -80,9 +83,14 @@ class VirtualHost:
         self.connections = 0
         self.exchanges: dict[str, Exchange] = {}
         self.queues: dict[str, Queue] = {}
+        self.policies = Policies()
+        self.operator_policies = Policies()
+        # Runtime parameters by component and name: JSON.
+        self.parameters: dict[tuple[str, str], str] = {}
         self.routes: dict[bytes, Route] = {}
         # Grows whenever a route may have changed; channels that keep a route compare it.
         self.version: i64 = 0
+        self._alternates_by_policy = False
         # Which exchanges have bindings to a destination, and how many.
         self._sources: dict[Destination, dict[str, int]] = {}
         for exchange in predeclared_exchanges():
@@ -105,6 +113,8 @@ class VirtualHost:
     def add_exchange(self, exchange: Exchange) -> int:
         """Add a new exchange; the journal position to wait for, 0 for none."""
         self.exchanges[exchange.name] = exchange
+        if self.policies.by_name:
+            exchange.alternate = self._alternate(exchange)
         self.forget_routes()
         if exchange.durable and self.journal is not None:
             key = definitions.exchange_key(self.name, exchange.name)
@@ -139,10 +149,12 @@ class VirtualHost:
 
     def add_queue(self, queue: Queue) -> int:
         """Add a new queue; the journal position to wait for, 0 for none."""
+        if self.policies.by_name or self.operator_policies.by_name:
+            queue.set_rules(self.rules_for(queue))
         self.queues[queue.name] = queue
         self._forget_queue_route(queue.name)
         if queue.durable and self.journal is not None:
-            queue.log = self.journal.open_queue(queue.id)
+            queue.open_log(self.journal)
             key = definitions.queue_key(self.name, queue.name)
             return self.journal.define(key, definitions.queue_value(queue))
         return 0
@@ -242,6 +254,34 @@ class VirtualHost:
         exchange = self.exchanges.get(destination.name)
         return exchange is not None and exchange.durable
 
+    def rules_for(self, queue: Queue) -> Rules:
+        """What its arguments and the policies that match it make."""
+        kind = queue_type(queue.arguments)
+        return Rules(
+            queue.arguments,
+            self.policies.for_queue(queue.name, kind),
+            self.operator_policies.for_queue(queue.name, kind),
+        )
+
+    def apply_alternates(self) -> None:
+        """Policies changed: alternate exchanges that are others by that."""
+        sets_alternates = self.policies.sets_alternates()
+        if not sets_alternates and not self._alternates_by_policy:
+            return
+        self._alternates_by_policy = sets_alternates
+        for exchange in self.exchanges.values():
+            exchange.alternate = self._alternate(exchange)
+        self.forget_routes()
+
+    def _alternate(self, exchange: Exchange) -> str | None:
+        """The alternate exchange by argument, else by policy; operator policies name none."""
+        declared = exchange.arguments.get(ALTERNATE_EXCHANGE)
+        if isinstance(declared, str):
+            return declared
+        policy = self.policies.for_exchange(exchange.name)
+        named = None if policy is None else policy.definition.get(ALTERNATE_EXCHANGE)
+        return named if isinstance(named, str) else None
+
     def bindings_to(self, destination: Destination) -> list[tuple[str, Binding]]:
         """Every binding to this destination, with its source's name."""
         return [
@@ -308,8 +348,8 @@ class VirtualHost:
             destinations = current.route_all(routing_keys, headers, text)
             found.by_headers = found.by_headers or current.needs_headers
             if not destinations:
-                alternate = current.arguments.get("alternate-exchange")
-                if isinstance(alternate, str):
+                alternate = current.alternate
+                if alternate is not None:
                     destinations = [Destination(EXCHANGE, alternate)]
             for destination in destinations:
                 if destination.kind == QUEUE:

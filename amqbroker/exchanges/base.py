@@ -188,6 +188,9 @@ class Exchange:
         self.auto_delete = auto_delete
         self.internal = internal
         self.arguments = arguments
+        # Where messages go that find no destination here; a policy may name it too.
+        alternate = arguments.get("alternate-exchange")
+        self.alternate = alternate if isinstance(alternate, str) else None
         self._by_destination: dict[Destination, dict[object, Binding]] = {}
         self._next_serial = 0
 

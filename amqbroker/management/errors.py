@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from amqbroker import errors as reply_codes
+from amqbroker.errors import AmqpError
+
 NOT_FOUND: Final = "not-found"
 # What is asked for cannot be as it is written: a bad name, a bad pattern, a wrong type.
 BAD_ARGUMENT: Final = "bad-argument"
@@ -21,3 +24,9 @@ class ManagementError(Exception):
         super().__init__(code, text)
         self.code = code
         self.text = text
+
+
+def refusal(error: AmqpError) -> ManagementError:
+    """What the broker would tell a client, for an administrator."""
+    code = NOT_FOUND if error.code == reply_codes.NOT_FOUND else REFUSED
+    return ManagementError(code, error.explanation)

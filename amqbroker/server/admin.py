@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 import anyio
 
 from amqbroker import __version__
+from amqbroker.config.shown import shown
 from amqbroker.errors import DiskError
 from amqbroker.node import Node
 from amqbroker.server.control import (
@@ -24,12 +25,12 @@ from amqbroker.server.control import (
     Arguments,
     CommandError,
     Commands,
+    Parameter,
     Result,
 )
+from amqbroker.server.measuring import resident_bytes
 from amqbroker.store.backup import GrowingFiles
 from amqbroker.store.files import DataFolder
-
-STATM: Final = Path("/proc/self/statm")
 
 
 @final
@@ -45,7 +46,8 @@ class Admin:
         self.commands = Commands()
         self.commands.add("ping", self.ping)
         self.commands.add("status", self.status)
-        self.commands.add("backup", self.backup, ("destination",))
+        self.commands.add("environment", self.environment)
+        self.commands.add("backup", self.backup, Parameter("destination"))
         self.commands.add("cancel-backup", self.cancel_backup)
 
     async def ping(self, _arguments: Arguments) -> Result:
@@ -76,6 +78,10 @@ class Admin:
             "backup_running": self._backup is not None,
         }
 
+    async def environment(self, _arguments: Arguments) -> Result:
+        """The configuration in effect, without passwords."""
+        return shown(self._node.broker.config)
+
     async def backup(self, arguments: Arguments) -> Result:
         """A consistent copy of the data folder in a new one."""
         failure = self._node.journal_failure()
@@ -86,7 +92,7 @@ class Admin:
         if self._backup is not None:
             raise CommandError(REFUSED, "another backup is under way")
         started_at = time.monotonic()
-        destination = Path(str(arguments["destination"]))
+        destination = Path(arguments.text("destination"))
         with anyio.CancelScope() as scope:
             self._backup = scope
             try:
@@ -112,12 +118,3 @@ class Admin:
 
     def _growing(self) -> GrowingFiles:
         return GrowingFiles(set(self._node.growing_segments()), set(self._node.transient_queues()))
-
-
-def resident_bytes() -> int | None:
-    """What of the process is in memory; None where the system does not tell."""
-    try:
-        pages = int(STATM.read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -8,6 +8,12 @@ one response a request, in order:
     {"version": 1, "id": 7, "result": {...}}
     {"version": 1, "id": 7, "error": {"code": "failed", "text": "..."}}
 
+A command that lists sends its rows ahead of its response, in as many lines as it takes. They are
+made a few milliseconds at a time, so that clients of the broker do not notice a long list:
+
+    {"version": 1, "id": 8, "rows": [["orders", 12], ["events", 0]]}
+    {"version": 1, "id": 8, "result": {"columns": ["name", "messages"], "rows": 2}}
+
 `id` may be left out, or be anything; the response has it again. `arguments` may be left out. Codes
 are for programs and never change their meaning, texts are for people. What is no request at all is
 answered with an error as well, and then the connection is closed. A command that was begun is
@@ -23,18 +29,24 @@ import json
 import logging
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, final
 
 import anyio
+import anyio.lowlevel
 
+from amqbroker.errors import DiskError
 from amqbroker.management.errors import ManagementError
 from amqbroker.store.folder import SOCKET_NAME
 
 CONTROL_VERSION: Final = 1
-REQUEST_BYTES_MAX: Final = 64 * 1024
+# Definitions of a hundred thousand queues come in one request.
+REQUEST_BYTES_MAX: Final = 64 * 1024 * 1024
+# How long the making of rows may keep the broker from everything else.
+SLICE_S: Final = 0.002
 CLIENTS_MAX: Final = 64
 # What the address of a Unix socket holds.
 ADDRESS_BYTES_MAX: Final = 107
@@ -49,9 +61,17 @@ CANCELLED: Final = "cancelled"
 
 logger = logging.getLogger("amqbroker")
 
-Arguments = Mapping[str, object]
 Result = dict[str, object]
-Command = Callable[[Arguments], Awaitable[Result]]
+
+# What an argument may be, in the words of error messages.
+TEXT: Final = "a string"
+NUMBER: Final = "a whole number"
+FLAG: Final = "true or false"
+TEXTS: Final = "a list of strings"
+OBJECT: Final = "an object"
+ANY: Final = "a value"
+
+_REQUIRED: Final = object()
 
 
 class CommandError(Exception):
@@ -64,47 +84,140 @@ class CommandError(Exception):
 
 
 @final
+class Parameter:
+    """An argument that a command takes: its name, its kind, and its value if it is left out."""
+
+    __slots__ = ("default", "kind", "name")
+
+    def __init__(self, name: str, kind: str = TEXT, default: object = _REQUIRED) -> None:
+        self.name = name
+        self.kind = kind
+        self.default = default
+
+    @property
+    def is_required(self) -> bool:
+        """Whether it must not be left out."""
+        return self.default is _REQUIRED
+
+    def accepts(self, value: object) -> bool:
+        """Whether this value is of its kind."""
+        if self.kind == NUMBER:
+            return isinstance(value, int) and not isinstance(value, bool)
+        if self.kind == TEXTS:
+            return isinstance(value, list) and all(isinstance(item, str) for item in value)
+        if self.kind == ANY:
+            return True
+        return isinstance(value, {TEXT: str, FLAG: bool, OBJECT: dict}[self.kind])
+
+
+@final
+class Arguments(dict[str, object]):
+    """What a command was given: all of its parameters, each of its kind."""
+
+    def text(self, name: str) -> str:
+        """A string."""
+        value = self[name]
+        assert isinstance(value, str), (name, value)
+        return value
+
+    def number(self, name: str) -> int:
+        """A whole number."""
+        value = self[name]
+        assert isinstance(value, int), (name, value)
+        return value
+
+    def flag(self, name: str) -> bool:
+        """True or false."""
+        return self[name] is True
+
+    def texts(self, name: str) -> list[str]:
+        """A list of strings."""
+        value = self[name]
+        assert isinstance(value, list), (name, value)
+        return value
+
+    def table(self, name: str) -> dict[str, object]:
+        """An object."""
+        value = self[name]
+        assert isinstance(value, dict), (name, value)
+        return value
+
+
+@final
+class Rows:
+    """The answer of a command that lists: the names of its columns, and rows that are made when
+    they are wanted."""
+
+    __slots__ = ("columns", "rows")
+
+    def __init__(self, columns: list[str], rows: Iterator[list[object]]) -> None:
+        self.columns = columns
+        self.rows = rows
+
+
+Command = Callable[[Arguments], Awaitable[Result | Rows]]
+
+
+@final
 class Commands:
     """The commands that a broker knows, by name."""
 
     def __init__(self) -> None:
         self._commands: dict[str, Command] = {}
-        self._arguments: dict[str, tuple[str, ...]] = {}
+        self._parameters: dict[str, dict[str, Parameter]] = {}
 
-    def add(self, name: str, command: Command, arguments: tuple[str, ...] = ()) -> None:
-        """Know one more. It is called with arguments of these names only, all of them strings."""
+    def add(self, name: str, command: Command, *parameters: Parameter) -> None:
+        """Know one more. It is called with the arguments of these parameters, and no others."""
         assert name not in self._commands, name
         self._commands[name] = command
-        self._arguments[name] = arguments
+        self._parameters[name] = {each.name: each for each in parameters}
 
     def names(self) -> list[str]:
         """All of them, in order."""
         return sorted(self._commands)
 
-    async def run(self, name: str, arguments: Arguments) -> Result:
+    async def run(self, name: str, given: Mapping[str, object]) -> Result | Rows:
         """Carry out a command. Raises CommandError."""
         command = self._commands.get(name)
         if command is None:
             known = ", ".join(self.names())
             raise CommandError(UNKNOWN_COMMAND, f"unknown command '{name}': {known} are known")
-        expected = self._arguments[name]
-        for argument in arguments:
-            if argument not in expected:
-                raise CommandError(BAD_ARGUMENT, f"{name} takes no argument '{argument}'")
-        for argument in expected:
-            if not isinstance(arguments.get(argument), str):
-                raise CommandError(BAD_ARGUMENT, f"{name} takes a string as '{argument}'")
-        try:
+        arguments = self._checked(name, given)
+        with _as_answers():
             return await command(arguments)
-        except ManagementError as error:
-            raise CommandError(error.code, error.text) from None
+
+    def _checked(self, command: str, given: Mapping[str, object]) -> Arguments:
+        parameters = self._parameters[command]
+        for name in given:
+            if name not in parameters:
+                raise CommandError(BAD_ARGUMENT, f"{command} takes no argument '{name}'")
+        arguments = Arguments()
+        for name, parameter in parameters.items():
+            if name not in given and not parameter.is_required:
+                arguments[name] = parameter.default
+            elif name not in given or not parameter.accepts(given[name]):
+                raise CommandError(BAD_ARGUMENT, f"{command} takes {parameter.kind} as '{name}'")
+            else:
+                arguments[name] = given[name]
+        return arguments
+
+
+@contextmanager
+def _as_answers() -> Iterator[None]:
+    """What management and the disk refuse is an answer."""
+    try:
+        yield
+    except ManagementError as error:
+        raise CommandError(error.code, error.text) from None
+    except DiskError as error:
+        raise CommandError(FAILED, str(error)) from None
 
 
 @final
 class Request:
     """A line of a client that makes sense."""
 
-    def __init__(self, request_id: object, command: str, arguments: Arguments) -> None:
+    def __init__(self, request_id: object, command: str, arguments: Mapping[str, object]) -> None:
         self.id = request_id
         self.command = command
         self.arguments = arguments
@@ -212,6 +325,8 @@ class ControlServer:
                 await self._answer_all(reader, writer)
             except ConnectionError:
                 logger.debug("a client of the control socket left before it was answered")
+            except Exception:
+                logger.exception("a bug in the broker ends a request: please report it")
             finally:
                 del self._clients[task]
                 writer.close()
@@ -235,10 +350,30 @@ class ControlServer:
                 return
             try:
                 result = await self._commands.run(request.command, request.arguments)
+                if isinstance(result, Rows):
+                    result = await _send_rows(writer, request.id, result)
             except CommandError as error:
                 await _send(writer, error_response(request.id, error))
             else:
                 await _send(writer, response(request.id, result=result))
+
+
+async def _send_rows(writer: asyncio.StreamWriter, request_id: object, listing: Rows) -> Result:
+    """Make rows and send them, in slices that keep nobody waiting; the result that follows them."""
+    count = 0
+    while True:
+        rows: list[list[object]] = []
+        end = time.monotonic() + SLICE_S
+        with _as_answers():
+            for row in listing.rows:
+                rows.append(row)
+                if time.monotonic() >= end:
+                    break
+        if not rows:
+            return {"columns": listing.columns, "rows": count}
+        count += len(rows)
+        await _send(writer, response(request_id, rows=rows))
+        await anyio.lowlevel.checkpoint()
 
 
 async def _send(writer: asyncio.StreamWriter, line: bytes) -> None:

@@ -15,14 +15,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, TypeVar, final
 
 import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from amqbroker.auth.passwords import verify
-from amqbroker.core.broker import PasswordCheck
+from amqbroker.core.broker import Broker, PasswordCheck
 from amqbroker.core.memory import ReadRequest
 from amqbroker.errors import DiskError
 from amqbroker.node import Node, PeerInfo
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 PASSWORD_THREADS: Final = 2
 # Reads of segments at a time: enough to keep a disk busy.
 READ_THREADS: Final = 4
+
+T = TypeVar("T")
 
 logger = logging.getLogger("amqbroker")
 
@@ -71,6 +73,8 @@ class Runner:
         self._lost = anyio.Event()
         self._failed = anyio.Event()
         self._failure: Exception | None = None
+        # Who waits for the end of a turn.
+        self._turn_waiters: list[anyio.Event] = []
 
     @property
     def now(self) -> float:
@@ -152,6 +156,35 @@ class Runner:
             self.end_turn()
         return pieces
 
+    # What administrators call.
+
+    def administer(self, action: Callable[[Broker], T]) -> T:
+        """Do this between two turns; the next one looks at what it changed."""
+        self.node.broker.now = self.now
+        try:
+            return action(self.node.broker)
+        finally:
+            self.end_turn()
+
+    async def wait_turn(self) -> None:
+        """Return when the next turn is over, whatever it is for."""
+        event = anyio.Event()
+        self._turn_waiters.append(event)
+        await event.wait()
+
+    async def wait_durable(self, position: int) -> None:
+        """Return when the journal has reached this position. Raises DiskError if it never will."""
+        while not self.node.broker.is_durable(position):
+            failure = self.node.journal_failure()
+            if failure:
+                raise DiskError(f"the change was made, but will not outlive a restart: {failure}")
+            await self.wait_turn()
+
+    async def read_at(self, name: str, offset: int, length: int) -> bytes:
+        """A piece of a segment. Raises DiskError."""
+        async with self._reads:
+            return await self._read_at(name, offset, length)
+
     # The turn.
 
     def end_turn(self) -> None:
@@ -191,6 +224,10 @@ class Runner:
             self._resume_readers(now)
         if node.has_work():
             self.end_turn()
+        if self._turn_waiters:
+            waiters, self._turn_waiters = self._turn_waiters, []
+            for waiter in waiters:
+                waiter.set()
         deadline = node.next_deadline()
         if deadline is not None and (self._clock is None or deadline < self._clock_at):
             self._set_clock(deadline)

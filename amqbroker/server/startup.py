@@ -29,6 +29,8 @@ from amqbroker.node import Node
 from amqbroker.server.admin import Admin
 from amqbroker.server.control import ControlServer
 from amqbroker.server.listeners import Listeners, StartError
+from amqbroker.server.measuring import Measuring, set_limits
+from amqbroker.server.operations import Operations
 from amqbroker.server.runner import Runner
 from amqbroker.store.files import DataFolder, open_data_folder
 
@@ -120,15 +122,21 @@ async def serve(
     data_dir = Path(config.data_dir)
     folder = open_data_folder(data_dir, config.store.journal_file_size_bytes)
     try:
-        node = Node(config, folder.journal, folder.recovered, Random(), time.monotonic())
+        node = Node(
+            config, folder.journal, folder.recovered, Random(), time.monotonic(), time.time()
+        )
+        set_limits(node, config)
         report_recovery(folder)
         runner = Runner(node, folder.writer.write, folder.read_at)
         listeners = Listeners(runner)
-        control = ControlServer(data_dir, Admin(node, folder, data_dir).commands)
+        admin = Admin(node, folder, data_dir)
+        Operations(runner, admin.commands)
+        control = ControlServer(data_dir, admin.commands)
         try:
             await listeners.open(config)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(runner.run)
+                tasks.start_soon(Measuring(runner, folder).run)
                 await listeners.accept()
                 await control.open()
                 # Once the broker says that it is ready, signals are obeyed.

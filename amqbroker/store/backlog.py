@@ -17,7 +17,8 @@ Invariants:
   synced.
 
 `unread` counts exactly what is ready on disk: messages that were damaged are found missing at the
-end of their segment.
+end of their segment. `unread_bytes` are those of their bodies; of a segment that was settled in
+part before a start they are an estimate until the segment is read to its end.
 """
 
 from __future__ import annotations
@@ -74,13 +75,20 @@ class Segment:
     """One segment. `count` messages of it outlive a restart, unless they are in `settled`.
 
     `size` bytes count, of which `readable` are on disk; `unread` messages were not read since the
-    start. `handed` of those that outlive a restart are in memory or were settled since then;
-    `settled_before` were settled when the segment was recovered.
+    start, with bodies of `unread_bytes`. `handed` of those that outlive a restart are in memory or
+    were settled since then; `settled_before` were settled when the segment was recovered.
+    `body_bytes` have the `count` bodies.
+
+    Nothing in it expires before `expires_from`, which is 0 if none of it ever does; all of it has
+    expired at `expires_until`, which is 0 if some of it never does.
     """
 
     __slots__ = (
+        "body_bytes",
         "count",
         "crc",
+        "expires_from",
+        "expires_until",
         "first",
         "handed",
         "is_damaged",
@@ -96,6 +104,7 @@ class Segment:
         "settled_before",
         "size",
         "unread",
+        "unread_bytes",
     )
 
     def __init__(self, queue_id: i64, number: i64, seed: bytes, first: i64) -> None:
@@ -113,6 +122,10 @@ class Segment:
         self.size: i64 = 0
         self.readable: i64 = 0
         self.unread: i64 = 0
+        self.unread_bytes: i64 = 0
+        self.body_bytes: i64 = 0
+        self.expires_from: i64 = 0
+        self.expires_until: i64 = 0
         self.handed: i64 = 0
         self.recovered = False
         self.is_damaged = False
@@ -132,25 +145,51 @@ class Segment:
             added_from,
             self.count,
             self.size,
+            self.body_bytes,
+            self.expires_from,
+            self.expires_until,
         )
+
+    def grow(self, writer: SegmentWriter, messages: i64) -> None:
+        """So many messages were appended."""
+        if self.messages == 0:
+            self.expires_until = writer.expires_until
+        elif writer.expires_until == 0:
+            self.expires_until = 0
+        elif self.expires_until != 0:
+            self.expires_until = max(self.expires_until, writer.expires_until)
+        if self.expires_from == 0 or 0 < writer.expires_from < self.expires_from:
+            self.expires_from = writer.expires_from
+        self.size += writer.size
+        self.count += writer.kept
+        self.body_bytes += writer.kept_body_bytes
+        self.messages += messages
+        self.unread += messages
+        self.unread_bytes += writer.body_bytes
 
     def cut(self, last: i64, size: i64) -> None:
         """What lies behind this index and offset, and was not read, does not count any more."""
         settled_since = self.settled.total - self.settled_before
         self.settled.cut(last)
         self.settled_before = self.settled.total - settled_since
-        self.count = self.settled_before + self.handed
+        count = self.settled_before + self.handed
+        if self.count > 0:
+            self.body_bytes = self.body_bytes * count // self.count
+        self.count = count
         self.last = last
         self.size = size
         self.readable = size
         self.unread = 0
+        self.unread_bytes = 0
 
     def forget(self) -> None:
         """Nothing of it counts any more."""
         self.count = 0
+        self.body_bytes = 0
         self.settled = Ranges()
         self.settled_before = 0
         self.unread = 0
+        self.unread_bytes = 0
 
 
 @final
@@ -204,12 +243,14 @@ class Backlog:
         "redelivered",
         "segments",
         "unread",
+        "unread_bytes",
     )
 
     def __init__(self, queue_id: i64, outbox: SegmentOutbox) -> None:
         self.queue_id: i64 = queue_id
         self.segments: list[Segment] = []
         self.unread: i64 = 0
+        self.unread_bytes: i64 = 0
         # Every message that is not read yet has at least this index.
         self.next_index: i64 = 0
         # Of what was there at the start: had been delivered before.
@@ -236,7 +277,9 @@ class Backlog:
             segment.settled_before = segment.settled.total
             segment.readable = segment.size
             segment.unread = segment.live()
+            segment.unread_bytes = segment.body_bytes * segment.unread // segment.count
             self.unread += segment.unread
+            self.unread_bytes += segment.unread_bytes
         self.segments = segments
         self.redelivered = redelivered
         self._begin_segment()
@@ -260,15 +303,13 @@ class Backlog:
             writer.add(entry)
         chunks = writer.take()
         kept = writer.kept
-        segment.size += writer.size
         if creates:
             chunks.insert(0, segment_header(self.queue_id, segment.seed))
             segment.size += FILE_HEADER_BYTES
         segment.last = entries[-1].index
-        segment.count += kept
-        segment.messages += len(entries)
-        segment.unread += len(entries)
+        segment.grow(writer, len(entries))
         self.unread += len(entries)
+        self.unread_bytes += writer.body_bytes
         outbox = self._outbox
         outbox.writes.append(SegmentWrite(segment.name, creates, chunks, kept > 0))
         outbox.appended.append(segment)
@@ -295,9 +336,7 @@ class Backlog:
         """What to read next, about this much; None if a read is under way or there is nothing."""
         if self.is_reading or self.unread == 0:
             return None
-        while self.segments[self._at].unread == 0:
-            self._go_on()
-        segment = self.segments[self._at]
+        segment = self.next_segment()
         available = segment.readable - self._offset
         if available <= 0:
             return None
@@ -327,9 +366,11 @@ class Backlog:
             return True
         return reader.flags & KEPT != 0 and not segment.settled.contains(reader.index)
 
-    def end_read(self, reader: SegmentReader, size: i64, taken: i64, kept: i64) -> i64:
-        """The piece of this size is used up: `taken` messages are in memory now, `kept` of them
-        outlive a restart. How many messages were found to be missing.
+    def end_read(
+        self, reader: SegmentReader, size: i64, taken: i64, kept: i64, body_bytes: i64
+    ) -> i64:
+        """The piece of this size is used up: `taken` messages with so much in their bodies are in
+        memory now, `kept` of them outlive a restart. How many messages were found to be missing.
         """
         segment = self._reading
         assert segment is not None
@@ -345,7 +386,7 @@ class Backlog:
         elif not moved and reader.wanted <= size:
             reader.problems.append((reader.offset, "nothing can be read from here on"))
             self._offset = segment.size
-        return self._end(segment, taken, kept, bool(reader.problems))
+        return self._end(segment, taken, kept, body_bytes, bool(reader.problems))
 
     def read_failed(self) -> i64:
         """The piece cannot be read: step over it. How many messages were found to be missing."""
@@ -354,27 +395,41 @@ class Backlog:
         self._offset += self._read_length
         self._wanted = 0
         self._searching = True
-        return self._end(segment, 0, 0, True)
+        return self._end(segment, 0, 0, 0, True)
 
     def forget_read(self) -> None:
         """The piece was not read, and may be asked for again."""
         self.is_reading = False
         self._reading = None
 
-    def _end(self, segment: Segment, taken: i64, kept: i64, damaged: bool) -> i64:
+    def _end(self, segment: Segment, taken: i64, kept: i64, body_bytes: i64, damaged: bool) -> i64:
         self.forget_read()
         segment.handed += kept
         segment.unread -= taken
         self.unread -= taken
+        if segment.unread == 0:
+            # What was an estimate is known now.
+            body_bytes = segment.unread_bytes
+        segment.unread_bytes -= body_bytes
+        self.unread_bytes -= body_bytes
         if damaged:
             segment.is_damaged = True
         lost: i64 = 0
         if self._offset >= segment.size and (segment.unread > 0 or segment.is_damaged):
             lost = segment.unread
             self.unread -= lost
+            self.unread_bytes -= segment.unread_bytes
             segment.cut(segment.last, segment.size)
         self._drop_if_done(segment)
         return lost
+
+    def unread_segments(self) -> list[Segment]:
+        """The segments that are not read to their end, the first one perhaps in part."""
+        return self.segments[self._at :] if self.unread > 0 else []
+
+    def unread_offset(self) -> int:
+        """Where the unread part of the first of them begins."""
+        return int(self._offset)
 
     # Settling.
 
@@ -390,28 +445,39 @@ class Backlog:
                 if not self._drop_if_done(segment):
                     place += 1
 
+    def next_segment(self) -> Segment:
+        """The segment of the next message that was not read; there is one."""
+        while self.segments[self._at].unread == 0:
+            self._go_on()
+        return self.segments[self._at]
+
+    def drop_next(self) -> i64:
+        """What was not read of the next segment does not count any more; how many messages."""
+        segment = self.next_segment()
+        dropped = segment.unread
+        self.generation += 1
+        self.forget_read()
+        if segment is self._open:
+            self._open = None
+        self.unread -= dropped
+        self.unread_bytes -= segment.unread_bytes
+        was_live = segment.live() > 0
+        if segment.handed > 0:
+            segment.cut(self.next_index - 1, self._offset)
+        else:
+            segment.forget()
+        if was_live:
+            self._outbox.parts.append(segment.part(segment.last + 1))
+        self._drop_if_done(segment)
+        return dropped
+
     def drop_unread(self) -> None:
         """Nothing that is only on disk counts any more: the cost is one step a segment."""
         self.generation += 1
         self.forget_read()
         self._open = None
-        if self.unread == 0:
-            return
-        while self.segments[self._at].unread == 0:
-            self._go_on()
-        unread = self.segments[self._at :]
-        self.unread = 0
-        for segment in unread:
-            was_live = segment.live() > 0
-            segment.unread = 0
-            if segment is unread[0] and segment.handed > 0:
-                segment.cut(self.next_index - 1, self._offset)
-            else:
-                segment.forget()
-            if was_live:
-                self._outbox.parts.append(segment.part(segment.last + 1))
-        for segment in unread:
-            self._drop_if_done(segment)
+        while self.unread > 0:
+            self.drop_next()
 
     def close(self) -> None:
         """The queue is deleted: all its segments go."""
@@ -421,6 +487,7 @@ class Backlog:
             self._outbox.unlinks.append(segment.name)
         self.segments = []
         self.unread = 0
+        self.unread_bytes = 0
         self._open = None
 
     def redelivered_unread(self) -> list[tuple[int, int]]:

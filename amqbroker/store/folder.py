@@ -1,12 +1,13 @@
 """In which order the data folder is read, cut and written, so that a crash between any two steps
 loses nothing that was promised.
 
-A start reads everything, cuts the torn tail, begins a new journal file, and then removes files that
-hold nothing. So no process appends to a file of another one, and the marker of a clean stop counts
-once: a file follows it. A batch is written and synced before anybody hears of it; a
-file's name is synced with its first batch; a snapshot replaces the one before under a synced
-rename, and only then do the files go that it covers. Segments are written and synced before the
-journal names them, and go after it has forgotten them; what nothing names is removed at a start.
+A start reads everything, cuts the torn tail, syncs what is left of that file, begins a new one, and
+then removes files that hold nothing. So no process appends to a file of another one, and the marker
+of a clean stop counts once: a file follows it. A batch is written and synced before anybody hears
+of it; a file's name is synced with its first batch; a snapshot replaces the one before under a
+synced rename, and only then do the files go that it covers. Segments are written and synced before
+the journal names them, and go after it has forgotten them; what nothing names is removed at a
+start.
 """
 
 from __future__ import annotations
@@ -143,6 +144,7 @@ def open_folder(
     if SNAPSHOT_NEW_NAME in names:
         disk.delete(SNAPSHOT_NEW_NAME)
     _cut_torn_tail(disk, recovered)
+    _sync_last(disk)
     disk.make_folder(SEGMENTS_FOLDER)
     _tidy_segments(disk, recovered)
     file = disk.create(journal_name(number))
@@ -170,6 +172,18 @@ def _cut_torn_tail(disk: Disk, recovered: Recovered) -> None:
         disk.sync_folder()
     else:
         disk.truncate(torn.file, torn.offset)
+
+
+def _sync_last(disk: Disk) -> None:
+    """What was read must not be lost any more: a process that was killed may have left the end of
+    its file to the system, and a settled message that is gone now must not come back later."""
+    numbers = _journal_numbers(disk.list_names())
+    if numbers:
+        file = disk.open_append(journal_name(numbers[-1]))
+        try:
+            file.sync()
+        finally:
+            file.close()
 
 
 def _tidy_segments(disk: Disk, recovered: Recovered) -> None:

@@ -198,6 +198,10 @@ class Journal:
             self.next_queue_id = queue_id + 1
         return log
 
+    def is_recovered(self, queue_id: i64) -> bool:
+        """Whether a start found something of this queue, which is not open yet."""
+        return queue_id in self._queue_states
+
     def drop_unclaimed(self) -> int:
         """After a start, all queues are open: forget what no queue claims, and say how much."""
         dropped = 0

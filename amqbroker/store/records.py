@@ -35,7 +35,8 @@ Integers are big-endian and signed; a CRC is CRC-32 as zlib computes it.
               9 NEXT_QUEUE   queue i64: the next queue id that is free (snapshots only)
              10 END          the snapshot is complete (snapshots only)
              11 SEGMENT      queue i64, segment i64, seed, first i64, last i64, from i64, count i64,
-                             size i64: what counts of a segment
+                             size i64, bodies i64, expires from i64, expires until i64: what counts
+                             of a segment
               each begins with its kind, one byte.
 
 Invariants: records never span blocks, and SAME is in the block of its MESSAGE, so a block is served
@@ -62,7 +63,7 @@ from mypy_extensions import i16, i32, i64, mypyc_attr
 from amqbroker.errors import DiskError
 from amqbroker.message import Entry, Message
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 JOURNAL_MAGIC: Final = b"AMQBJRNL"
 SNAPSHOT_MAGIC: Final = b"AMQBDEFS"
 BLOCK_MARKER: Final = b"blok"
@@ -86,7 +87,7 @@ SEGMENT: Final = 11
 MESSAGE_FIXED_BYTES: Final = 37
 SAME_BYTES: Final = 27
 NEXT_INDEX_BYTES: Final = 17
-SEGMENT_BYTES: Final = 65
+SEGMENT_BYTES: Final = 89
 RANGES_FIXED_BYTES: Final = 13
 RANGE_BYTES: Final = 16
 DEFINE_FIXED_BYTES: Final = 9
@@ -136,10 +137,24 @@ class SegmentPart:
     """What counts of a segment: messages from index `first` to `last` in its first `size` bytes.
 
     `count` of them outlive a restart; 0 says that nothing counts any more. Those from `added_from`
-    on were in the journal until now.
+    on were in the journal until now. Their bodies have `body_bytes`. They expire not before
+    `expires_from`, which is 0 if none of them ever does, and not after `expires_until`, which is 0
+    if some of them never do.
     """
 
-    __slots__ = ("added_from", "count", "first", "last", "number", "queue_id", "seed", "size")
+    __slots__ = (
+        "added_from",
+        "body_bytes",
+        "count",
+        "expires_from",
+        "expires_until",
+        "first",
+        "last",
+        "number",
+        "queue_id",
+        "seed",
+        "size",
+    )
 
     def __init__(
         self,
@@ -151,6 +166,9 @@ class SegmentPart:
         added_from: i64,
         count: i64,
         size: i64,
+        body_bytes: i64,
+        expires_from: i64,
+        expires_until: i64,
     ) -> None:
         self.queue_id: i64 = queue_id
         self.number: i64 = number
@@ -160,6 +178,9 @@ class SegmentPart:
         self.added_from: i64 = added_from
         self.count: i64 = count
         self.size: i64 = size
+        self.body_bytes: i64 = body_bytes
+        self.expires_from: i64 = expires_from
+        self.expires_until: i64 = expires_until
 
 
 def file_header(magic: bytes, number: int, seed: bytes) -> bytes:
@@ -318,6 +339,9 @@ class BlockWriter:
         write_i64_be(writer, part.added_from)
         write_i64_be(writer, part.count)
         write_i64_be(writer, part.size)
+        write_i64_be(writer, part.body_bytes)
+        write_i64_be(writer, part.expires_from)
+        write_i64_be(writer, part.expires_until)
 
     def _begin_record(self, kind: int) -> None:
         if len(self._records) + self._part_bytes >= BLOCK_BYTES:
@@ -521,6 +545,9 @@ def _read_segment(data: bytes, offset: i64) -> SegmentPart:
         read_i64_be(data, offset + 41),
         read_i64_be(data, offset + 49),
         read_i64_be(data, offset + 57),
+        read_i64_be(data, offset + 65),
+        read_i64_be(data, offset + 73),
+        read_i64_be(data, offset + 81),
     )
 
 
@@ -536,7 +563,7 @@ class FileHeader:
 
 
 def read_file_header(name: str, data: bytes, magic: bytes) -> FileHeader | None:
-    """The header of a file, None if it is damaged. Raises DiskError if its format is newer."""
+    """The header of a file, None if it is damaged. Raises DiskError if its format is another."""
     if len(data) < FILE_HEADER_BYTES or data[:MAGIC_BYTES] != magic:
         return None
     crc = header_crc(data)
@@ -547,6 +574,12 @@ def read_file_header(name: str, data: bytes, magic: bytes) -> FileHeader | None:
         raise DiskError(
             f"{name} has format version {version}, this program reads versions up to"
             f" {FORMAT_VERSION}: start the newer program"
+        )
+    if version < FORMAT_VERSION:
+        raise DiskError(
+            f"{name} has format version {version}, from before the first release; this program"
+            f" reads version {FORMAT_VERSION}: drain the queues with the older program, and start"
+            " with an empty data folder"
         )
     return FileHeader(read_i64_be(data, MAGIC_BYTES + 4), crc)
 

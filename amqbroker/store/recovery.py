@@ -183,6 +183,9 @@ class _Queue:
         found.last = part.last
         found.count = part.count
         found.size = part.size
+        found.body_bytes = part.body_bytes
+        found.expires_from = part.expires_from
+        found.expires_until = part.expires_until
         found.settled.cut(part.last)
 
 

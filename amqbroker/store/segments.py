@@ -92,13 +92,23 @@ class SegmentWriter:
         "_part_bytes",
         "_parts",
         "_records",
+        "body_bytes",
+        "expires_from",
+        "expires_until",
         "kept",
+        "kept_body_bytes",
         "size",
     )
 
     def __init__(self) -> None:
         self.size: i64 = 0  # of all closed blocks since `begin`
         self.kept: i64 = 0  # messages since `begin` that outlive a restart
+        # All bodies since `begin`, and those of messages that outlive a restart.
+        self.body_bytes: i64 = 0
+        self.kept_body_bytes: i64 = 0
+        # The first deadline since `begin`, 0 for none; the last one, 0 if not all have one.
+        self.expires_from: i64 = 0
+        self.expires_until: i64 = 0
         self._file_crc = 0
         self._records = BytesWriter()  # of the open block, behind `_parts`
         self._parts: list[bytes] = []
@@ -114,6 +124,10 @@ class SegmentWriter:
         self._file_crc = file_crc
         self.size = 0
         self.kept = 0
+        self.body_bytes = 0
+        self.kept_body_bytes = 0
+        self.expires_from = 0
+        self.expires_until = -1
 
     def add(self, entry: Entry) -> None:
         """One message. Its state says whether it outlives a restart."""
@@ -127,6 +141,9 @@ class SegmentWriter:
         if state in (WRITTEN, PENDING):
             flags = KEPT
             self.kept += 1
+            self.kept_body_bytes += len(body)
+        self.body_bytes += len(body)
+        self._note_expiry(entry.expires_at)
         if entry.redelivered:
             flags |= REDELIVERED
         if message.persistent:
@@ -153,6 +170,15 @@ class SegmentWriter:
             self._parts.append(body)
             self._part_bytes += len(body)
             self._close_block()
+
+    def _note_expiry(self, expires_at: i64) -> None:
+        if expires_at == 0:
+            self.expires_until = 0
+            return
+        if self.expires_from == 0 or expires_at < self.expires_from:
+            self.expires_from = expires_at
+        if self.expires_until != 0 and expires_at > self.expires_until:
+            self.expires_until = expires_at
 
     def take(self) -> list[bytes]:
         """All blocks since `begin`, as chunks to be written one after the other."""

@@ -142,6 +142,7 @@ class Introduction:
         capabilities = properties.get("capabilities")
         if not isinstance(capabilities, dict):
             capabilities = {}
+        self.properties = properties
         self.mechanism: str = frame.mechanism
         self.response: bytes = octets_of(frame.response)
         self.connection_name = text_of(properties, "connection_name")

@@ -1,11 +1,9 @@
-"""`amqbroker status` and `amqbroker backup`, against a broker and against what is none."""
+"""`status`, `backup`, `ping` and `environment`, with a broker."""
 
 from __future__ import annotations
 
 import json
 import os
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +12,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from amqbroker import __version__, cli
-from amqbroker.cli import control
 from amqbroker.cli.control import shown_duration, status_rows
 from amqbroker.testing import Broker, broker
 
@@ -75,7 +72,7 @@ def test_a_backup_is_a_folder_to_start_on(running: Broker, tmp_path: Path) -> No
     assert result.exit_code == 0
     assert result.stdout.startswith(f"{copy}: 1 file (0 hard links), ")
     again = invoke("backup", "--data-dir", running.config.data_dir, str(copy))
-    assert again.exit_code == 1
+    assert again.exit_code == 70
     expected = f"amqbroker: {copy} is there already: a backup overwrites nothing\n"
     assert again.stderr == expected
     verified = invoke("journal", "verify", "--data-dir", str(copy))
@@ -96,95 +93,19 @@ def test_a_destination_is_meant_from_here(
     assert (tmp_path / "copy").is_dir()
 
 
-@pytest.mark.parametrize("command", [("status",), ("backup", "copy")])
-def test_without_a_broker_it_says_so(tmp_path: Path, command: tuple[str, ...]) -> None:
-    result = invoke(*command, "--data-dir", str(tmp_path))
-    assert result.exit_code == 1
-    assert result.stderr == f"amqbroker: no broker runs on the data folder {tmp_path}\n"
-    with socket.socket(socket.AF_UNIX) as left:
-        left.bind(str(tmp_path / "control.sock"))
-    result = invoke(*command, "--data-dir", str(tmp_path))
-    assert result.stderr == f"amqbroker: no broker runs on the data folder {tmp_path}\n"
+def test_a_ping_is_answered(running: Broker) -> None:
+    result = invoke("ctl", "ping", "--data-dir", running.config.data_dir)
+    assert result.stdout == f"amqbroker {__version__} answers\n"
+    quiet = invoke("ctl", "-q", "ping", "--data-dir", running.config.data_dir)
+    assert (quiet.exit_code, quiet.stdout) == (0, "")
 
 
-class Impostor:
-    """Listens where a broker would, takes one request, answers with this and hangs up."""
-
-    def __init__(self, folder: Path, answer: bytes) -> None:
-        self.requests: list[bytes] = []
-        self._answer = answer
-        self._listening = socket.socket(socket.AF_UNIX)
-        self._listening.bind(str(folder / "control.sock"))
-        self._listening.listen()
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        connection, _ = self._listening.accept()
-        with connection:
-            self.requests.append(connection.recv(4096))
-            connection.sendall(self._answer)
-
-    def close(self) -> None:
-        """The end."""
-        self._thread.join()
-        self._listening.close()
-
-
-@pytest.mark.parametrize("answer", [b"", b"nonsense\n", b"[]\n"])
-def test_an_answer_that_makes_no_sense(tmp_path: Path, answer: bytes) -> None:
-    impostor = Impostor(tmp_path, answer)
-    result = invoke("status", "--data-dir", str(tmp_path))
-    impostor.close()
-    assert result.exit_code == 1
-    assert result.stderr.startswith(f"amqbroker: the broker on {tmp_path} went away")
-
-
-def test_an_error_is_its_text(tmp_path: Path) -> None:
-    error = {"version": 1, "id": 1, "error": {"code": "failed", "text": "no way"}}
-    impostor = Impostor(tmp_path, json.dumps(error).encode() + b"\n")
-    result = invoke("backup", "--data-dir", str(tmp_path), "/copy")
-    impostor.close()
-    assert (result.exit_code, result.stderr) == (1, "amqbroker: no way\n")
-    assert json.loads(impostor.requests[0]) == {
-        "version": 1,
-        "id": 1,
-        "command": "backup",
-        "arguments": {"destination": "/copy"},
-    }
-
-
-def test_a_broker_that_is_silent_is_not_waited_for_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(control, "ANSWER_TIMEOUT_S", 0.05)
-    with socket.socket(socket.AF_UNIX) as silent:
-        silent.bind(str(tmp_path / "control.sock"))
-        silent.listen()
-        result = invoke("status", "--data-dir", str(tmp_path))
-    assert result.exit_code == 1
-    assert result.stderr == f"amqbroker: the broker on {tmp_path} does not answer: timed out\n"
-
-
-def test_ctrl_c_cancels_the_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    class Client:
-        def __init__(self, folder: Path, timeout_s: float | None) -> None:
-            pass
-
-        def __enter__(self) -> Client:
-            return self
-
-        def __exit__(self, *_error: object) -> None:
-            pass
-
-        def ask(self, command: str, _arguments: dict[str, str]) -> dict[str, object]:
-            asked.append(command)
-            if command == "backup":
-                raise KeyboardInterrupt
-            return {}
-
-    monkeypatch.setattr(control, "ControlClient", Client)
-    assert invoke("backup", "--data-dir", str(tmp_path), "copy").exit_code == 1
-    assert asked == ["backup", "cancel-backup"]
+def test_the_environment_is_the_configuration_without_passwords(running: Broker) -> None:
+    result = invoke("ctl", "--data-dir", running.config.data_dir, "environment")
+    rows = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if " " in line)
+    assert rows["data_dir"] == running.config.data_dir
+    assert rows["limits.frame_max"] == "131072"
+    assert "guest" in rows["users"]
+    assert '"password": "***"' in rows["users"]
+    shown = invoke("ctl", "--json", "--data-dir", running.config.data_dir, "environment")
+    assert json.loads(shown.stdout)["limits"]["heartbeat_s"] == 60

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from amqbroker.auth.passwords import hash_password, rabbit_hash
 from amqbroker.config import (
+    Amount,
     Config,
     ConfigError,
     Listener,
@@ -352,3 +353,45 @@ def test_where_a_setting_was_written() -> None:
     assert where("key") == "f.yaml:4"
     assert where("ciphers") == "AMQBROKER_TLS_CIPHERS"
     assert where("ca_certificates") == "option"
+
+
+# Amounts.
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        ("0.4", Amount(share=0.4)),
+        ("1.0", Amount(share=1.0)),
+        ("0", Amount(0)),
+        ("512MiB", Amount(512 * 1024**2)),
+        ("50MB", Amount(50_000_000)),
+        ("1073741824", Amount(1 << 30)),
+    ],
+)
+def test_amounts_are_sizes_or_shares(text: str, amount: Amount) -> None:
+    assert load(f"memory:\n  high_watermark: {text}\n", "f").memory.high_watermark == amount
+    environ = {"AMQBROKER_MEMORY_HIGH_WATERMARK": text}
+    assert load("", "f", environ).memory.high_watermark == amount
+
+
+def test_amounts_as_options() -> None:
+    config = load(options={"memory": {"high_watermark": 0.5}, "disk": {"free_limit": 7}})
+    assert config.memory.high_watermark == Amount(share=0.5)
+    assert config.disk.free_limit == Amount(7)
+
+
+@pytest.mark.parametrize("text", ["1.1", "-0.4", "-1", "lots", "40%", "[]", "", "2000000GiB"])
+def test_other_amounts_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(f"memory:\n  high_watermark: {text}\n", "f")
+    assert (
+        "f:2: memory.high_watermark: bytes, a size such as 512MiB, or a share of the machine's "
+        "memory from 0.0 to 1.0 is needed, not "
+    ) in str(caught.value)
+
+
+def test_the_disk_may_be_larger_than_memory() -> None:
+    assert load("disk: {free_limit: 2.5}").disk.free_limit == Amount(share=2.5)
+    with pytest.raises(ConfigError, match=r"from 0\.0 to 100\.0"):
+        load("disk: {free_limit: 100.5}")

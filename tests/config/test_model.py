@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec import inspect
 
-from amqbroker.config import Config, Listener, load
+from amqbroker.config import Amount, Config, Listener, load
 
 SAMPLE = Path(__file__).parents[2] / "config" / "amqbroker.yaml"
 
@@ -24,7 +24,7 @@ def _keys(kind: inspect.Type) -> list[str]:
         return _keys(kind.item_type)
     if isinstance(kind, inspect.DictType):
         return _keys(kind.value_type)
-    if isinstance(kind, inspect.StructType) and not issubclass(kind.cls, Listener):
+    if isinstance(kind, inspect.StructType) and not issubclass(kind.cls, Listener | Amount):
         return [name for field in kind.fields for name in [field.name, *_keys(field.type)]]
     return []
 

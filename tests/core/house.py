@@ -137,7 +137,7 @@ def make_queue(
 
 def make_entry(queue: Queue, index: int, *, tag: int = 0) -> QueueEntry:
     """A message's place in a queue, and its tag on the channel that has it."""
-    entry = QueueEntry(make_message(b"%d" % index), queue, index)
+    entry = QueueEntry(make_message(b"%d" % index), queue.line, index)
     entry.delivery_tag = tag
     return entry
 

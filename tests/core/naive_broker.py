@@ -9,6 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 
+def priority_of(body: bytes) -> int:
+    """The priority that a message with this number as its body is published with."""
+    return int(body) % 5
+
+
 @dataclass(eq=False)
 class NaiveMessage:
     """A message in one queue; `index` is its place."""
@@ -16,7 +21,12 @@ class NaiveMessage:
     index: int
     body: bytes
     persistent: bool
+    priority: int = 0
     redelivered: bool = False
+
+    def place(self) -> tuple[int, int]:
+        """What a queue is sorted by."""
+        return -self.priority, self.index
 
 
 @dataclass(eq=False)
@@ -49,6 +59,7 @@ class NaiveQueue:
     durable: bool = False
     auto_delete: bool = False
     single_active: bool = False
+    max_priority: int = 0
     owner: int | None = None  # the connection that it is exclusive to
     ready: list[NaiveMessage] = field(default_factory=list)
     consumers: list[NaiveConsumer] = field(default_factory=list)
@@ -61,14 +72,18 @@ class NaiveQueue:
     def publish(self, body: bytes, persistent: bool) -> None:
         """One more at the end."""
         if not self.deleted:
-            self.ready.append(NaiveMessage(self.next_index, body, persistent))
+            priority = min(priority_of(body), self.max_priority)
+            self._put(NaiveMessage(self.next_index, body, persistent, priority))
             self.next_index += 1
 
     def requeue(self, message: NaiveMessage) -> None:
         """Back to its place, marked."""
         message.redelivered = True
+        self._put(message)
+
+    def _put(self, message: NaiveMessage) -> None:
         self.ready.append(message)
-        self.ready.sort(key=lambda each: each.index)
+        self.ready.sort(key=NaiveMessage.place)
 
     def takers(self) -> list[NaiveConsumer]:
         """Who may take the next message."""

@@ -176,3 +176,10 @@ def test_reply_consumers_are_no_consumers_of_a_queue(house: House, ch: Channel) 
     ch.send(Basic.Consume(queue="amq.rabbitmq.reply-to", no_ack=True, consumer_tag="t"))
     ch.expect(Basic.ConsumeOk)
     assert house.vhost().queues == {}
+
+
+def test_the_time_of_day_goes_with_the_nodes_time() -> None:
+    broker = make_broker()
+    broker.turn.wall_offset = 1_000.0
+    broker.now = 2.5
+    assert broker.wall_ms() == 1_002_500

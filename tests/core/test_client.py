@@ -62,11 +62,11 @@ def test_a_publisher_is_not_read_while_the_disk_is_behind(house: House, ch: Chan
     for _ in range(6):
         ch.publish(body, key="q", properties=Basic.Properties(delivery_mode=2))
     assert house.core_client(ch.peer).must_pause()
-    assert house.queue("q").ready.count < 6
+    assert house.queue("q").line.ready.count < 6
     assert not house.core_client(consumer.peer).must_pause(), "it publishes nothing"
     house.disk_is_slow = False
     ch.expect_confirms(6)
-    assert house.queue("q").ready.count == 6
+    assert house.queue("q").line.ready.count == 6
 
 
 def test_a_client_is_not_read_while_much_waits_behind_a_reply(house: House, ch: Channel) -> None:

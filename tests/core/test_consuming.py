@@ -107,7 +107,7 @@ def test_a_consumer_that_does_not_read_bounds_its_output(house: House, ch: Chann
     ch.send(Basic.Consume(queue="q", consumer_tag="slow", no_ack=True))
     house.settle()
     assert client.output_size_max <= client.output.size() <= client.output_size_max + 1200
-    left = house.queue("q").ready.count
+    left = house.queue("q").line.ready.count
     assert left > 1000
     house.paused = False
     bodies = [item.body for item in items(ch) if isinstance(item, Message)]
@@ -125,7 +125,7 @@ def test_a_consumer_that_does_not_read_holds_up_no_other(house: House, ch: Chann
     house.settle()
     while house.take_output(fast.peer):
         house.settle()
-    assert house.queue("q").ready.count == 0
+    assert house.queue("q").line.ready.count == 0
     slow_size = house.core_client(ch.peer).output.size()
     assert slow_size <= house.core_client(ch.peer).output_size_max + 1200
 

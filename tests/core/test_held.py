@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amqbroker.core.held import DROP, REQUEUE, HeldPublish, HeldSettle, Transaction
+from amqbroker.core.held import REJECT, REQUEUE, HeldPublish, HeldSettle, Transaction
 from tests.core.house import make_entry, make_message, make_queue
 
 
@@ -11,8 +11,8 @@ def test_every_delivery_that_waits_is_taken_once() -> None:
     entries = [make_entry(queue, index, tag=index + 1) for index in range(4)]
     transaction = Transaction()
     assert transaction.taken() == []
-    transaction.settles.append(HeldSettle(entries[2:], DROP))
-    transaction.settles.append(HeldSettle([], DROP))
+    transaction.settles.append(HeldSettle(entries[2:], REJECT))
+    transaction.settles.append(HeldSettle([], REJECT))
     transaction.settles.append(HeldSettle(entries[:2], REQUEUE))
     assert transaction.taken() == [*entries[2:], *entries[:2]]
 

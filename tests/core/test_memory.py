@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from amqbroker.core.line import KEPT_FOR_CONSUMERS
 from amqbroker.core.memory import (
     LARGE_TAIL_BYTES_MAX,
     READ_BYTES,
     SMALL_READ_BYTES,
     Memory,
 )
-from amqbroker.core.queue import KEPT_FOR_CONSUMERS, Queue
+from amqbroker.core.queue import Queue
 from amqbroker.core.turn import Turn
 from amqbroker.message import ENTRY_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES
 from amqbroker.store.backlog import SEGMENT_MESSAGES_MAX, SEGMENT_SIZE_MAX, SegmentOutbox
@@ -43,7 +44,7 @@ def test_a_message_counts_once_and_each_of_its_places() -> None:
 def test_a_short_tail_stays() -> None:
     turn = Turn(make_memory())
     queue = filled(turn, 1, 1000)
-    turn.memory.look_at(queue)
+    turn.memory.look_at(queue.line)
     assert turn.memory.spilling == []
 
 
@@ -55,22 +56,22 @@ def test_a_tail_goes_by_half_when_it_is_too_long() -> None:
     message.cost = 0
     for _ in range(SEGMENT_MESSAGES_MAX + 1):
         queue.enqueue(message)
-    memory.look_at(queue)
-    memory.look_at(queue)
-    assert memory.spilling == [queue]
+    memory.look_at(queue.line)
+    memory.look_at(queue.line)
+    assert memory.spilling == [queue.line]
     while memory.spilling:
         memory.write_some()
-    assert queue.ready.count == SEGMENT_MESSAGES_MAX + 1
-    assert queue.ready.tail_cost() <= SEGMENT_SIZE_MAX // 2
+    assert queue.line.ready.count == SEGMENT_MESSAGES_MAX + 1
+    assert queue.line.ready.tail_cost() <= SEGMENT_SIZE_MAX // 2
 
 
 def test_large_bodies_go_sooner_and_wholly() -> None:
     turn = Turn(make_memory())
     queue = filled(turn, 1, LARGE_TAIL_BYTES_MAX // 100_000 + 1, 100_000)
-    turn.memory.look_at(queue)
+    turn.memory.look_at(queue.line)
     while turn.memory.spilling:
         turn.memory.write_some()
-    assert queue.ready.tail_count() == 0
+    assert queue.line.ready.tail_count() == 0
     assert turn.memory.bytes == 0
 
 
@@ -79,8 +80,8 @@ def test_under_pressure_the_longest_tails_go_until_there_is_room() -> None:
     memory = turn.memory
     queues = [filled(turn, number, count) for number, count in enumerate([100, 900, 300, 10])]
     assert memory.is_short()
-    memory.relieve(list(queues))
-    assert memory.spilling == [queues[1]]
+    memory.relieve([queue.line for queue in queues])
+    assert memory.spilling == [queues[1].line]
     assert not memory.is_short()
     while memory.spilling:
         memory.write_some()
@@ -101,16 +102,16 @@ def test_if_nothing_can_go_it_is_not_looked_for_all_the_time() -> None:
 def test_one_batch_takes_so_much_and_no_more() -> None:
     turn = Turn(make_memory())
     queue = filled(turn, 1, 60, 400_000)
-    turn.memory.spill(queue, 0)
+    turn.memory.spill(queue.line, 0)
     turn.memory.write_some()
     assert 4_000_000 < sum(len(c) for w in turn.memory.outbox.writes for c in w.chunks) < 5_000_000
-    assert turn.memory.spilling == [queue]
+    assert turn.memory.spilling == [queue.line]
 
 
 def test_a_deleted_queue_does_not_go_to_disk() -> None:
     turn = Turn(make_memory())
     queue = filled(turn, 1, 10)
-    turn.memory.spill(queue, 0)
+    turn.memory.spill(queue.line, 0)
     queue.delete()
     turn.memory.write_some()
     assert turn.memory.spilling == []
@@ -130,12 +131,12 @@ def test_the_head_stays_for_consumers(house: House, ch: Channel) -> None:
     house.run()
     memory = core(house.node).memory
     house.disk_is_slow = True
-    memory.spill(house.queue("q"), 0)
+    memory.spill(house.queue("q").line, 0)
     house.run()
-    assert house.queue("q").ready.on_disk == 10
+    assert house.queue("q").line.ready.on_disk == 10
     house.disk_is_slow = False
     house.run()
-    memory.spill(house.queue("q"), 0)
+    memory.spill(house.queue("q").line, 0)
     house.run()
     assert memory.spilling == []
 

@@ -38,7 +38,7 @@ def test_a_get_waits_for_the_disk_and_what_came_after_it_waits_for_the_get() -> 
     house = SmallHouse()
     ch = house.channel()
     fill(ch, b"1", b"2")
-    assert house.queue("q").ready.on_disk == 2
+    assert house.queue("q").line.ready.on_disk == 2
     house.disk_is_slow = True
     ch.send(Basic.Get(queue="q"))
     ch.send(Queue.Declare(queue="q", passive=True))
@@ -127,7 +127,7 @@ def test_queues_that_are_not_durable_page_too_and_leave_nothing() -> None:
     ch = house.channel()
     bodies = [b"%d" % number for number in range(10)]
     fill(ch, *bodies, durable=False)
-    assert house.queue("q").ready.on_disk == 10
+    assert house.queue("q").line.ready.on_disk == 10
     assert ch.get_bodies("q") == bodies
     house.run()
     assert house._disk.segments == {}
@@ -174,7 +174,7 @@ def test_a_read_that_fails_is_tried_again_and_then_stepped_over() -> None:
     assert isinstance(message, Message)
     assert message.body == b"2"
     assert core(house.node).messages_lost == 1
-    assert house.queue("q").ready.count == 0
+    assert house.queue("q").line.ready.count == 0
 
 
 def test_a_read_that_fails_once_costs_nothing() -> None:
@@ -240,6 +240,23 @@ def test_a_long_tail_in_the_oldest_file_becomes_a_segment(house: House, ch: Chan
         ch.publish(bytes(500), key="busy", properties=PERSISTENT)
         ch.must_get("busy", no_ack=True)
     assert len(house._disk.segments) == 1
-    assert house.queue("q").ready.on_disk == 300
+    assert house.queue("q").line.ready.on_disk == 300
     assert len(house._disk.files) <= FILES_MAX + 1
     assert ch.get_bodies("q") == bodies
+
+
+def test_priorities_come_back_from_disk_in_their_order() -> None:
+    """Each has segments of its own; a restart finds them again."""
+    house = SmallHouse()
+    ch = house.channel()
+    ch.declare_queue("q", durable=True, arguments={"x-max-priority": 9})
+    for number in range(20):
+        properties = Basic.Properties(delivery_mode=2, priority=number % 4)
+        ch.publish(b"%d" % number, key="q", properties=properties)
+    ch.sync("q")
+    assert [line.ready.on_disk for line in house.queue("q").lines()] == [5, 5, 5, 5]
+    house.restart(clean=False)
+    expected = [b"%d" % number for number in sorted(range(20), key=lambda each: -(each % 4))]
+    assert house.channel().get_bodies("q") == expected
+    house.advance(1.0)
+    assert house._disk.segments == {}

@@ -34,16 +34,14 @@ class PagingMachine(NodeMachine):
     @invariant()
     def no_file_is_left_behind(self) -> None:
         """Each segment has something that is still wanted."""
-        queues = {queue.id: queue for queue in core(self.house.node).all_queues()}
-        wanted = sum(
-            len(queue.backlog.segments) for queue in queues.values() if queue.backlog is not None
-        )
+        lines = core(self.house.node).all_lines()
+        wanted = sum(len(line.backlog.segments) for line in lines if line.backlog is not None)
         memory = core(self.house.node).memory
         assert len(self.house._disk.segments) == wanted + len(memory.outbox.unlinks)
-        for queue in queues.values():
-            if queue.ready.count == 0 and queue.unacked_count == 0 and queue.backlog is not None:
+        for line in lines:
+            if line.ready.count == 0 and line.queue.unacked_count == 0 and line.backlog is not None:
                 self.house.advance(0.1)
-                assert queue.backlog.segments == []
+                assert line.backlog.segments == []
 
     @invariant()
     def the_account_is_right(self) -> None:
@@ -51,13 +49,13 @@ class PagingMachine(NodeMachine):
         broker = core(self.house.node)
         held = {}
         entries = 0
-        for queue in broker.all_queues():
-            for entry in queue.ready.entries():
+        for line in broker.all_lines():
+            for entry in line.ready.entries():
                 held[id(entry.message)] = entry.message
                 entries += 1
-            backlog = queue.backlog
-            assert queue.ready.on_disk == (backlog.unread if backlog is not None else 0)
-            assert queue.ready.paged or queue.ready.on_disk == 0
+            backlog = line.backlog
+            assert line.ready.on_disk == (backlog.unread if backlog is not None else 0)
+            assert line.ready.paged or line.ready.on_disk == 0
         for client in broker.clients.values():
             for channel in client.channels.values():
                 waiting = channel.unacked.entries()

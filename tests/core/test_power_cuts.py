@@ -147,7 +147,7 @@ class Life:
                 self.wanted[name] = {}
                 self.maybe[name] = set()
                 continue
-            self.compare(name, durable.ready.count)
+            self.compare(name, durable.line.ready.count)
 
     def compare(self, name: str, count: int) -> None:
         """All that is ready in a queue, which stays there."""

@@ -146,7 +146,7 @@ def test_messages_of_one_route_share_their_address(house: House, ch: Channel) ->
     """One object for all of them, not one a message."""
     ch.declare_queue("q")
     ch.fill("q", b"0", b"1", b"2")
-    messages = [entry.message for entry in house.queue("q").ready.entries()]
+    messages = [entry.message for entry in house.queue("q").line.ready.entries()]
     assert len({id(message.address) for message in messages}) == 1
 
 
@@ -186,10 +186,10 @@ def test_a_message_to_many_queues_is_one_message(house: House, ch: Channel) -> N
         ch.declare_queue(f"q{number}")
         ch.bind(f"q{number}", "amq.fanout")
     ch.publish(b"m", exchange="amq.fanout")
-    entries = [house.queue(f"q{number}").ready.entries()[0] for number in range(3)]
+    entries = [house.queue(f"q{number}").line.ready.entries()[0] for number in range(3)]
     assert len({id(entry.message) for entry in entries}) == 1
     ch.nack(ch.must_get("q0").tag)
     ch.sync()
     assert [entry.redelivered for entry in entries] == [True, False, False]
     assert isinstance(ch.call(Queue.Purge(queue="q1"), Queue.PurgeOk), Queue.PurgeOk)
-    assert house.queue("q2").ready.count == 1
+    assert house.queue("q2").line.ready.count == 1

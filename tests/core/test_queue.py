@@ -45,10 +45,10 @@ def test_a_queue_sends_so_much_in_one_turn_and_no_more(house: House, ch: Channel
     ch.send(Basic.Consume(queue="q", consumer_tag="t", no_ack=True))
     house.hand_over()
     house.node.settle(house.now)
-    assert house.queue("q").ready.count == 5
+    assert house.queue("q").line.ready.count == 5
     assert house.node.has_work()
     house.node.settle(house.now)
-    assert house.queue("q").ready.count == 0
+    assert house.queue("q").line.ready.count == 0
     assert not house.node.has_work()
 
 
@@ -105,9 +105,9 @@ def test_a_requeued_message_goes_to_its_place_and_is_marked() -> None:
     queue = make_queue()
     for number in range(4):
         queue.enqueue(make_message(b"%d" % number))
-    first, second = queue.ready.take(), queue.ready.take()
+    first, second = queue.line.ready.take(), queue.line.ready.take()
     queue.requeue([second, first])
-    found = [(entry.index, entry.redelivered) for entry in queue.ready.take_all()]
+    found = [(entry.index, entry.redelivered) for entry in queue.line.ready.take_all()]
     assert found == [(0, True), (1, True), (2, False), (3, False)]
 
 
@@ -115,11 +115,11 @@ def test_a_deleted_queue_takes_nothing_back() -> None:
     queue = make_queue()
     queue.enqueue(make_message())
     queue.enqueue(make_message())
-    entry = queue.ready.take()
+    entry = queue.line.ready.take()
     assert queue.delete() == 1
     queue.requeue([entry])
-    queue.settle(entry)
-    assert queue.ready.count == 0
+    entry.line.settle(entry)
+    assert queue.line.ready.count == 0
 
 
 def test_purge_settles_only_what_is_ready(house: House, ch: Channel) -> None:
@@ -141,7 +141,7 @@ def test_only_persistent_messages_in_durable_queues_reach_the_journal(
         ch.fill(name, b"m", properties=PERSISTENT)
         ch.fill(name, b"m")
     states = {
-        name: [entry.state != VOLATILE for entry in house.queue(name).ready.entries()]
+        name: [entry.state != VOLATILE for entry in house.queue(name).line.ready.entries()]
         for name in ("durable", "transient")
     }
     assert states == {"durable": [True, False], "transient": [False, False]}
@@ -155,7 +155,7 @@ def test_a_message_that_is_settled_before_its_batch_is_never_written(
     house.paused = True
     ch.publish(b"m", key="q", properties=PERSISTENT)
     house.hand_over()
-    entry = house.queue("q").ready.entries()[0]
+    entry = house.queue("q").line.ready.entries()[0]
     house.paused = False
     ch.expect_delivery(b"m")
     assert entry.state == SETTLED
@@ -172,12 +172,13 @@ def test_outstanding_messages_are_counted(house: House, ch: Channel) -> None:
     assert queue.unacked_count == 3
     ch.ack(tags[1])
     ch.nack(tags[0])
-    assert (queue.unacked_count, queue.ready.count) == (1, 1)
+    assert (queue.unacked_count, queue.line.ready.count) == (1, 1)
     ch.close()
-    assert (queue.unacked_count, queue.ready.count) == (0, 2)
+    assert (queue.unacked_count, queue.line.ready.count) == (0, 2)
 
 
 def test_an_entry_knows_its_queue() -> None:
     queue = make_queue(queue_id=9)
     entry = make_entry(queue, 3)
-    assert (entry.queue, entry.queue_id, entry.index, entry.consumer) == (queue, 9, 3, None)
+    assert (entry.line.queue, entry.queue_id, entry.index) == (queue, 9, 3)
+    assert entry.consumer is None

@@ -38,7 +38,7 @@ def test_a_refused_method_leaves_the_queue_as_it_is(
     before = house.queue("q")
     ch.fails(method, 406)
     assert house.queue("q") is before
-    assert (before.ready.count, before.durable, before.auto_delete) == (1, False, False)
+    assert (before.line.ready.count, before.durable, before.auto_delete) == (1, False, False)
     assert before.arguments == {"x-max-length": 5}
 
 
@@ -101,7 +101,7 @@ def test_nowait_says_nothing_and_does_it_all_the_same(house: House, ch: Channel)
     ch.publish(b"m", exchange="amq.fanout")
     ch.send(Queue.Purge(queue="q", nowait=True))
     ch.expect_nothing()
-    assert house.queue("q").ready.count == 0
+    assert house.queue("q").line.ready.count == 0
     ch.send(Queue.Delete(queue="q", nowait=True))
     ch.expect_nothing()
     assert not ch.queue_exists("q")

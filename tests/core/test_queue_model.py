@@ -14,14 +14,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pamqp import base
 from pamqp.commands import Basic, Connection, Queue, Tx
 from pamqp.commands import Channel as ChannelMethods
+from pamqp.common import FieldTable
 
-from tests.core.house import PERSISTENT, House
+from tests.core.house import House
 from tests.core.naive_broker import (
     NaiveBroker,
     NaiveChannel,
     NaiveConsumer,
     NaiveQueue,
     NaiveTransaction,
+    priority_of,
 )
 from tests.semantics.messages import Item, Message, show
 from tests.semantics.peer import Channel, Peer
@@ -29,12 +31,13 @@ from tests.semantics.peer import Channel, Peer
 CONNECTIONS_MAX = 3
 CHANNELS_MAX = 3
 # Each name always means the same kind of queue.
-KINDS: dict[str, dict[str, bool]] = {
+KINDS: dict[str, dict[str, int]] = {
     "plain": {},
     "durable": {"durable": True},
     "auto": {"auto_delete": True},
     "single": {"single_active": True},
     "own": {"exclusive": True},
+    "prior": {"durable": True, "max_priority": 3},
 }
 NAMES = sorted(KINDS)
 # Mostly the same few, so that steps meet.
@@ -270,21 +273,28 @@ class NodeMachine(RuleBasedStateMachine):
         owner = channel.connection if kind.get("exclusive") else None
         if queue is not None and queue.owner != owner:
             return
-        single = kind.get("single_active", False)
+        single = bool(kind.get("single_active"))
+        max_priority = kind.get("max_priority", 0)
+        arguments: FieldTable = {}
+        if single:
+            arguments["x-single-active-consumer"] = True
+        if max_priority:
+            arguments["x-max-priority"] = max_priority
         method = Queue.Declare(
             queue=name,
-            durable=kind.get("durable", False),
-            auto_delete=kind.get("auto_delete", False),
+            durable=bool(kind.get("durable")),
+            auto_delete=bool(kind.get("auto_delete")),
             exclusive=owner is not None,
-            arguments={"x-single-active-consumer": True} if single else {},
+            arguments=arguments,
         )
         ok = self.answer(channel, method, Queue.DeclareOk)
         if queue is None:
             queue = NaiveQueue(
                 name,
-                durable=kind.get("durable", False),
-                auto_delete=kind.get("auto_delete", False),
+                durable=bool(kind.get("durable")),
+                auto_delete=bool(kind.get("auto_delete")),
                 single_active=single,
+                max_priority=max_priority,
                 owner=owner,
             )
             self.model.declare(queue)
@@ -323,7 +333,9 @@ class NodeMachine(RuleBasedStateMachine):
         for _ in range(count):
             self.bodies += 1
             body = b"%d" % self.bodies
-            properties = PERSISTENT if persistent else None
+            properties = Basic.Properties(
+                delivery_mode=2 if persistent else 1, priority=priority_of(body)
+            )
             exchange = "amq.fanout" if name == "*" else ""
             wire.publish(body, exchange=exchange, key=name, properties=properties)
             if channel.publish_seq is not None:
@@ -522,10 +534,15 @@ class NodeMachine(RuleBasedStateMachine):
         assert sorted(queues) == sorted(self.model.queues)
         for name, queue in queues.items():
             model = self.model.queues[name]
-            assert (queue.ready.count, queue.unacked_count) == (len(model.ready), model.outstanding)
-            in_memory = [entry.message.body for entry in queue.ready.entries()]
+            assert (queue.ready_count(), queue.unacked_count) == (
+                len(model.ready),
+                model.outstanding,
+            )
+            in_memory = [
+                entry.message.body for line in queue.lines() for entry in line.ready.entries()
+            ]
             bodies = [message.body for message in model.ready]
-            if queue.ready.paged:
+            if any(line.ready.paged for line in queue.lines()):
                 bodies = [body for body in bodies if body in in_memory]
             assert in_memory == bodies
 

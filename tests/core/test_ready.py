@@ -37,8 +37,8 @@ class Pair:
     def append(self, count: int) -> None:
         """New messages."""
         for _ in range(count):
-            entry = make_entry(self.queue, self.queue.next_index)
-            self.queue.next_index += 1
+            entry = make_entry(self.queue, self.queue.line.next_index)
+            self.queue.line.next_index += 1
             self.ready.append(entry)
             self.model.append(entry)
 

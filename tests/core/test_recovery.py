@@ -123,7 +123,7 @@ def test_a_queue_without_durable_messages_comes_back_empty(house: House, ch: Cha
     ch.publish(b"m", key="q", properties=Basic.Properties(delivery_mode=1))
     house.restart(clean=True)
     queue = house.queue("q")
-    assert (queue.auto_delete, queue.durable, queue.ready.count) == (True, True, 0)
+    assert (queue.auto_delete, queue.durable, queue.line.ready.count) == (True, True, 0)
 
 
 def test_the_configuration_names_the_vhosts_to_start_with() -> None:

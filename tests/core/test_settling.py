@@ -70,7 +70,7 @@ def test_what_a_cancelled_consumer_holds_is_settled_without_it(house: House, ch:
     ch.cancel("t")
     ch.ack(tag)
     ch.expect_nothing("q")
-    assert house.queue("q").ready.count == 1
+    assert house.queue("q").line.ready.count == 1
 
 
 def test_settling_after_the_queue_is_gone(house: House, ch: Channel) -> None:
@@ -85,4 +85,4 @@ def test_settling_after_the_queue_is_gone(house: House, ch: Channel) -> None:
     ch.reject(tags[2])
     ch.expect_nothing("q")
     queue = house.queue("q")
-    assert (queue.ready.count, queue.unacked_count) == (0, 0)
+    assert (queue.line.ready.count, queue.unacked_count) == (0, 0)

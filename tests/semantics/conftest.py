@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -102,6 +103,13 @@ class Bench:
     def advance(self, seconds: float) -> None:
         """Let time pass (in memory only)."""
         self.broker.advance(seconds)
+
+    def let_pass(self, seconds: float) -> None:
+        """Let time pass, over a socket by waiting: another broker's clock cannot be set."""
+        if self.in_memory:
+            self.broker.advance(seconds)
+        else:
+            time.sleep(seconds)
 
     @property
     def node(self) -> NodeBroker:

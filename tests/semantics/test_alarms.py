@@ -1,14 +1,16 @@
-"""Slow and broken disks: what waits for the disk, and what an alarm blocks (facts 49 to 51, 150,
-154, 157 and 159).
+"""Slow and broken disks: what waits for the disk, and what an alarm blocks (facts 35, 49 to
+52, 150, 154, 157 and 159).
 """
 
 from __future__ import annotations
 
+import pytest
 from pamqp.commands import Basic, Connection, Tx
 
 from .conftest import Bench
 from .marks import fact
 from .peer import CAPABILITIES, Channel
+from .transports import NodeTransport
 
 PERSISTENT = Basic.Properties(delivery_mode=2)
 
@@ -108,11 +110,55 @@ def test_fact_154_what_the_disk_refused_is_nacked(memory_bench: Bench) -> None:
 def test_fact_051_capable_publishers_hear_of_an_alarm(memory_bench: Bench) -> None:
     ch = memory_bench.channel()
     ch.declare_queue("q")
-    memory_bench.node.break_disk()
+    memory_bench.node.measured(disk_is_low=True)
     assert not ch.peer.waiting()
     ch.publish(key="q")
     assert ch.peer.expect(Connection.Blocked).reason == "low on disk"
     ch.publish(key="q")
+    memory_bench.node.measured(disk_is_low=True, memory_is_low=True)
+    assert not ch.peer.waiting()
+    memory_bench.node.measured(memory_is_low=True)
+    assert not ch.peer.waiting()
+    memory_bench.node.measured()
+    ch.peer.expect(Connection.Unblocked)
+    assert not ch.peer.waiting()
+
+
+@fact(51)
+@pytest.mark.parametrize(
+    ("memory", "disk", "reason"),
+    [
+        (True, False, "low on memory"),
+        (False, True, "low on disk"),
+        (True, True, "low on memory & disk"),
+    ],
+)
+def test_fact_051_the_reason_names_what_is_low(
+    memory_bench: Bench, memory: bool, disk: bool, reason: str
+) -> None:
+    ch = memory_bench.channel()
+    memory_bench.node.measured(memory_is_low=memory, disk_is_low=disk)
+    ch.publish(exchange="amq.fanout")
+    assert ch.peer.expect(Connection.Blocked).reason == reason
+
+
+@fact(51)
+def test_fact_051_every_alarm_is_told_anew(memory_bench: Bench) -> None:
+    ch = memory_bench.channel()
+    for _ in range(2):
+        memory_bench.node.measured(memory_is_low=True)
+        ch.publish(exchange="amq.fanout")
+        ch.peer.expect(Connection.Blocked)
+        memory_bench.node.measured()
+        ch.peer.expect(Connection.Unblocked)
+
+
+@fact(51)
+def test_fact_051_who_did_not_publish_hears_nothing(memory_bench: Bench) -> None:
+    ch = memory_bench.channel()
+    memory_bench.node.measured(memory_is_low=True)
+    ch.sync()
+    memory_bench.node.measured()
     assert not ch.peer.waiting()
 
 
@@ -121,8 +167,35 @@ def test_fact_051_others_do_not(memory_bench: Bench) -> None:
     capabilities = dict(CAPABILITIES)
     del capabilities["connection.blocked"]
     ch = memory_bench.connect(capabilities=capabilities).open_channel()
-    memory_bench.node.break_disk()
+    memory_bench.node.measured(disk_is_low=True)
     ch.publish(exchange="amq.fanout")
+    assert not ch.peer.waiting()
+    memory_bench.node.measured()
+    assert not ch.peer.waiting()
+
+
+@fact(35, 51)
+def test_fact_035_clients_connect_during_an_alarm(memory_bench: Bench) -> None:
+    memory_bench.node.measured(memory_is_low=True)
+    ch = memory_bench.channel()
+    ch.declare_queue("q")
+    assert not ch.peer.waiting()
+    ch.publish(key="q")
+    ch.peer.expect(Connection.Blocked)
+
+
+@fact(52)
+def test_fact_052_flow_control_is_silent(memory_bench: Bench) -> None:
+    ch = _on_a_slow_disk(memory_bench)
+    transport = ch.peer.transport
+    assert isinstance(transport, NodeTransport)
+    body = bytes(1_000_000)
+    for _ in range(70):
+        ch.publish(body, key="durable", properties=PERSISTENT)
+    assert memory_bench.node.is_held_back(transport)
+    assert not ch.peer.waiting()
+    memory_bench.node.disk_is_slow = False
+    assert not memory_bench.node.is_held_back(transport)
     assert not ch.peer.waiting()
 
 
@@ -131,7 +204,7 @@ def test_fact_050_an_alarm_stops_publishers_only(memory_bench: Bench) -> None:
     publisher, consumer = memory_bench.channel(), memory_bench.channel()
     consumer.declare_queue("q")
     consumer.fill("q", b"1", b"2")
-    memory_bench.node.break_disk()
+    memory_bench.node.measured(disk_is_low=True)
     publisher.publish(b"3", key="q")
     publisher.peer.expect(Connection.Blocked)
     publisher.publish(b"4", key="q")
@@ -147,10 +220,14 @@ def test_fact_050_an_alarm_stops_publishers_only(memory_bench: Bench) -> None:
 def test_fact_049_heartbeats_of_a_blocked_connection(memory_bench: Bench) -> None:
     peer = memory_bench.connect(heartbeat=10)
     ch = peer.open_channel()
-    memory_bench.node.break_disk()
+    memory_bench.node.measured(disk_is_low=True)
     ch.publish(exchange="amq.fanout")
     peer.expect(Connection.Blocked)
     memory_bench.advance(100)
     assert not peer.waiting()
     assert not peer.transport.closed
     assert len(peer.heartbeats) >= 9
+    memory_bench.node.measured()
+    peer.expect(Connection.Unblocked)
+    memory_bench.advance(31)
+    peer.expect_dropped()

@@ -63,6 +63,9 @@ class SocketTransport:
         self._socket.close()
 
 
+# The time of day when a node in memory starts to count: 2023-11-14 22:13:20 UTC.
+WALL_AT_ZERO = 1_700_000_000.0
+
 ALL = (".*", ".*", ".*")
 
 
@@ -211,7 +214,14 @@ class NodeBroker(Broker):
 
     def _start(self) -> None:
         journal, recovered = self._disk.open()
-        self.node = Node(self._config(), journal, recovered, Random(self._next_id), self.now)
+        self.node = Node(
+            self._config(),
+            journal,
+            recovered,
+            Random(self._next_id),
+            self.now,
+            WALL_AT_ZERO + self.now,
+        )
 
     @staticmethod
     def _config() -> Config:
@@ -314,6 +324,19 @@ class NodeBroker(Broker):
         self._batch = None
         self.now += 1.0
         self._start()
+
+    def measured(self, *, memory_is_low: bool = False, disk_is_low: bool = False) -> None:
+        """The edge measured memory and disk."""
+        self.node.limit_memory(1000, 1 << 30)
+        self.node.limit_disk(1000)
+        self.node.memory_measured(2000 if memory_is_low else 1, self.now)
+        self.node.disk_measured(0 if disk_is_low else 1 << 40, self.now)
+        self.run()
+
+    def is_held_back(self, transport: NodeTransport) -> bool:
+        """Whether the edge must not read from a connection for now."""
+        self.run()
+        return self.node.must_pause(transport._id)
 
     def break_disk(self) -> None:
         """The disk refuses the next batch."""

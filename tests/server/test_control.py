@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -16,14 +16,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amqbroker.management.errors import ManagementError
+from amqbroker.server import control
 from amqbroker.server.control import (
+    ANY,
     CLIENTS_MAX,
-    REQUEST_BYTES_MAX,
+    FLAG,
+    NUMBER,
+    OBJECT,
+    TEXTS,
     Arguments,
     CommandError,
     Commands,
     ControlServer,
+    Parameter,
     Result,
+    Rows,
     read_request,
     socket_address,
 )
@@ -42,17 +50,49 @@ async def refuse(_arguments: Arguments) -> Result:
     raise CommandError("refused", "not now")
 
 
+async def fail(_arguments: Arguments) -> Result:
+    """Has a bug."""
+    return {"what": 1 / len(_arguments)}
+
+
 async def sleep(_arguments: Arguments) -> Result:
     """Ends when the broker does."""
     await anyio.sleep_forever()
     return {}
 
 
+async def count(arguments: Arguments) -> Rows:
+    """Lists numbers, the last of them too late."""
+
+    def rows() -> Iterator[list[object]]:
+        for number in range(arguments.number("upto")):
+            yield [number, "x" * arguments.number("width")]
+        if arguments.flag("broken"):
+            raise ManagementError("not-found", "it went away")
+
+    return Rows(["number", "text"], rows())
+
+
 def make_commands() -> Commands:
     commands = Commands()
-    commands.add("echo", echo, ("text",))
+    commands.add(
+        "count",
+        count,
+        Parameter("upto", NUMBER),
+        Parameter("width", NUMBER, 0),
+        Parameter("broken", FLAG, False),
+    )
+    commands.add(
+        "typed",
+        echo,
+        Parameter("names", TEXTS, []),
+        Parameter("table", OBJECT, {}),
+        Parameter("value", ANY, None),
+    )
+    commands.add("echo", echo, Parameter("text"))
     commands.add("refuse", refuse)
     commands.add("sleep", sleep)
+    commands.add("fail", fail)
     return commands
 
 
@@ -137,16 +177,100 @@ def test_what_is_no_request_ends_the_connection(
         read_request(request_line)
 
 
-def test_a_request_that_does_not_end_is_too_long(tmp_path: Path) -> None:
-    (answer,) = answers(tmp_path, b"x" * (REQUEST_BYTES_MAX + 1))
-    assert error_of(answer) == ("bad-request", f"a request has {REQUEST_BYTES_MAX} bytes at most")
+def test_a_request_that_does_not_end_is_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "REQUEST_BYTES_MAX", 5000)
+    (answer,) = answers(tmp_path, b"x" * 6000)
+    assert error_of(answer) == ("bad-request", "a request has 5000 bytes at most")
     assert answers(tmp_path, b'{"version": 1') == []
+
+
+def test_arguments_have_kinds_and_defaults(tmp_path: Path) -> None:
+    given = {"names": ["a"], "table": {"b": 1}, "value": None}
+    first, second = answers(tmp_path, line("typed", arguments=given) + line("typed"))
+    assert first["result"] == {"got": given}
+    assert second["result"] == {"got": {"names": [], "table": {}, "value": None}}
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "text"),
+    [
+        ("typed", {"names": [1]}, "typed takes a list of strings as 'names'"),
+        ("typed", {"table": []}, "typed takes an object as 'table'"),
+        ("count", {"upto": True}, "count takes a whole number as 'upto'"),
+        ("count", {"upto": 1, "broken": 1}, "count takes true or false as 'broken'"),
+    ],
+)
+def test_an_argument_of_another_kind(
+    tmp_path: Path, command: str, arguments: dict[str, object], text: str
+) -> None:
+    (answer,) = answers(tmp_path, line(command, arguments=arguments))
+    assert error_of(answer) == ("bad-argument", text)
+
+
+def test_rows_come_ahead_of_the_answer_in_pieces(tmp_path: Path) -> None:
+    *pieces, last = answers(tmp_path, line("count", id=5, arguments={"upto": 60_000, "width": 9}))
+    assert last["result"] == {"columns": ["number", "text"], "rows": 60_000}
+    assert len(pieces) > 1
+    assert all(piece["id"] == 5 for piece in pieces)
+    rows = [row for piece in pieces for row in piece["rows"]]  # type: ignore[attr-defined]
+    assert rows == [[number, "x" * 9] for number in range(60_000)]
+
+
+def test_others_have_their_turn_while_rows_are_made(tmp_path: Path) -> None:
+    async def talk() -> int:
+        reader, writer = await asyncio.open_unix_connection(tmp_path / SOCKET_NAME)
+        writer.write(line("count", arguments={"upto": 60_000}))
+        writer.write_eof()
+        turns = 0
+        reading = asyncio.ensure_future(reader.read())
+        while not reading.done():
+            turns += 1
+            await asyncio.sleep(0)
+        writer.close()
+        await writer.wait_closed()
+        return turns
+
+    assert with_server(tmp_path, talk) > 10
+
+
+def test_an_empty_list_and_one_that_breaks_off(tmp_path: Path) -> None:
+    first, *pieces, last, again = answers(
+        tmp_path,
+        line("count", arguments={"upto": 0})
+        + line("count", arguments={"upto": 3, "broken": True})
+        + line("refuse"),
+    )
+    assert first["result"] == {"columns": ["number", "text"], "rows": 0}
+    assert error_of(last) == ("not-found", "it went away")
+    assert error_of(again)[0] == "refused"
+    assert all("rows" in piece for piece in pieces)
+
+
+def test_a_large_request_is_read(tmp_path: Path) -> None:
+    text = "x" * 1_000_000
+    (answer,) = answers(tmp_path, line("echo", arguments={"text": text}))
+    assert answer["result"] == {"got": {"text": text}}
+
+
+def test_a_bug_in_a_command_is_logged_and_costs_the_connection(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert answers(tmp_path, line("fail") + line("refuse")) == []
+    assert [record.message for record in caplog.records] == [
+        "a bug in the broker ends a request: please report it"
+    ]
 
 
 @pytest.mark.parametrize(
     ("request_line", "code", "text"),
     [
-        (line("drop"), "unknown-command", "unknown command 'drop': echo, refuse, sleep are known"),
+        (
+            line("drop"),
+            "unknown-command",
+            "unknown command 'drop': count, echo, fail, refuse, sleep, typed are known",
+        ),
         (line("echo"), "bad-argument", "echo takes a string as 'text'"),
         (line("echo", arguments={"text": 1}), "bad-argument", "echo takes a string as 'text'"),
         (line("refuse", arguments={"a": 1}), "bad-argument", "refuse takes no argument 'a'"),

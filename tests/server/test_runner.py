@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pika
 import pytest
@@ -12,7 +13,9 @@ from pamqp import commands
 from pika.exceptions import ProbableAuthenticationError
 
 from amqbroker.auth.passwords import verify
+from amqbroker.cli.client import ControlClient
 from amqbroker.core.handlers import HANDLERS
+from amqbroker.errors import DiskError
 from amqbroker.server import runner
 from amqbroker.store.files import RealFile
 from amqbroker.testing import Broker
@@ -151,3 +154,20 @@ def test_a_bug_in_the_broker_ends_one_connection_and_no_other(
     other.publish(b"m", key="q")
     assert other.must_get("q").body == b"m"
     assert "a bug in the broker ends a connection" in caplog.text
+
+
+def test_who_waits_for_a_broken_journal_is_told(
+    amqp_broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_file: RealFile, _chunks: list[bytes]) -> None:
+        raise DiskError("the disk is full")
+
+    with pika.BlockingConnection(pika.URLParameters(amqp_broker.url)) as connection:
+        connection.channel().queue_declare("q", durable=True)
+    monkeypatch.setattr(RealFile, "write", refuse)
+    with ControlClient(Path(amqp_broker.config.data_dir), 15) as client:
+        answer = client.ask("delete_queue", {"vhost": "/", "name": "q"})
+        again = client.ask("delete_queue", {"vhost": "/", "name": "q"})
+    text = "the change was made, but will not outlive a restart: the disk is full"
+    assert answer["error"] == {"code": "failed", "text": text}
+    assert again["error"] == {"code": "not-found", "text": "there is no queue 'q' in vhost '/'"}

@@ -66,7 +66,8 @@ class SegmentStore(Store):
                     entry.file = -1
                     found.append(entry)
         kept = sum(entry.state == WRITTEN for entry in found)
-        self.lost = self.backlog.end_read(reader, len(data), len(found), kept)
+        body_bytes = sum(len(entry.message.body) for entry in found)
+        self.lost = self.backlog.end_read(reader, len(data), len(found), kept, body_bytes)
         self.problems = reader.problems
         return found
 
@@ -436,3 +437,89 @@ def test_a_segment_knows_what_of_it_lives() -> None:
     assert segment.live() == 2
     segment.forget()
     assert segment.live() == 0
+
+
+def put_expiring(store: SegmentStore, *deadlines: int) -> list[Entry]:
+    """Messages with these deadlines, moved to segments."""
+    entries = store.put(*range(len(deadlines)))
+    for entry, deadline in zip(entries, deadlines, strict=True):
+        entry.expires_at = deadline
+    store.move(entries)
+    return entries
+
+
+def test_the_bytes_of_unread_bodies_are_counted() -> None:
+    store = SegmentStore(FakeDisk())
+    store.move(store.put(1, 22, 333))
+    store.move(store.put(4444, transient=True))
+    store.commit()
+    assert store.backlog.unread_bytes == 10
+    store.read()
+    assert store.backlog.unread_bytes == 4
+    store.read()
+    assert store.backlog.unread_bytes == 0
+
+
+def test_a_start_estimates_the_bytes_of_a_segment_that_was_settled_in_part() -> None:
+    store = SegmentStore(FakeDisk())
+    store.move(store.put(1, 2, 7777))
+    store.move(store.put(88888, transient=True))
+    store.move(store.put(999, 99))
+    store.commit()
+    store.settle(store.read()[0])
+    store.commit()
+    again = SegmentStore(store.disk)
+    assert again.backlog.unread_bytes == 6 * 2 // 3 + 5
+    assert bodies_of(again.read()) == [2, 7777]
+    assert again.backlog.unread_bytes == 5
+    again.read()
+    assert again.backlog.unread_bytes == 0
+
+
+def test_a_segment_knows_its_first_and_last_deadline() -> None:
+    store = SegmentStore(FakeDisk())
+    put_expiring(store, 70, 50, 60)
+    put_expiring(store, 80, 0)
+    put_expiring(store, 40)
+    put_expiring(store, 0, 0)
+    store.commit()
+    again = SegmentStore(store.disk)
+    for backlog in (store.backlog, again.backlog):
+        found = [(each.expires_from, each.expires_until) for each in backlog.segments]
+        assert found == [(50, 70), (40, 0), (0, 0)]
+
+
+def test_the_next_segment_can_be_dropped_without_reading_it() -> None:
+    store = SegmentStore(FakeDisk())
+    store.move(store.put(1, 2, 3))
+    store.move(store.put(4, 5, 6))
+    store.commit()
+    assert store.backlog.drop_next() == 3
+    assert (store.backlog.unread, store.backlog.unread_bytes) == (3, 3)
+    store.commit()
+    assert len(store.segments()) == 1
+    assert bodies_of(SegmentStore(store.disk).read_all()) == [4, 5, 6]
+    assert bodies_of(store.read_all()) == [4, 5, 6]
+
+
+def test_of_a_segment_that_was_read_in_part_the_rest_can_be_dropped() -> None:
+    store = SegmentStore(FakeDisk())
+    store.journal.segments.messages_max = 4
+    store.move(store.put(1, 2))
+    store.move(store.put(3, 4))
+    store.move(store.put(5))
+    store.commit()
+    found: list[Entry] = []
+    while not found:
+        found = store.read(1)
+    assert bodies_of(found) == [1, 2]
+    piece = store.backlog.next_read(100)
+    assert piece is not None
+    assert store.backlog.drop_next() == 2
+    assert piece.generation != store.backlog.generation
+    store.commit()
+    assert bodies_of(SegmentStore(store.disk).read_all()) == [1, 2, 5]
+    assert bodies_of(store.read_all()) == [5]
+    store.settle(*found)
+    store.commit()
+    assert len(store.segments()) == 1

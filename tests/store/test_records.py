@@ -62,7 +62,8 @@ class Collector(RecordVisitor):
 
     def on_segment(self, part: SegmentPart) -> None:
         numbers = (part.first, part.last, part.added_from, part.count, part.size)
-        self.seen.append(("segment", part.queue_id, part.number, part.seed, *numbers))
+        sums = (part.body_bytes, part.expires_from, part.expires_until)
+        self.seen.append(("segment", part.queue_id, part.number, part.seed, *numbers, *sums))
 
     def on_settled(self, queue_id: int, first: int, last: int) -> None:
         self.seen.append(("settled", queue_id, first, last))
@@ -119,7 +120,7 @@ records = st.one_of(
     st.tuples(st.just("next queue"), numbers),
     st.tuples(st.just("end")),
     st.tuples(
-        st.just("segment"), *[numbers] * 2, st.binary(min_size=8, max_size=8), *[numbers] * 5
+        st.just("segment"), *[numbers] * 2, st.binary(min_size=8, max_size=8), *[numbers] * 8
     ),
 )
 
@@ -152,8 +153,9 @@ def write(writer: BlockWriter, record: object) -> list[tuple[object, ...]]:
             writer.next_queue(queue_id)
         case ("end",):
             writer.end()
-        case ("segment", int(q), int(n), bytes(seed), int(a), int(b), int(c), int(d), int(e)):
-            writer.segment(SegmentPart(q, n, seed, a, b, c, d, e))
+        case ("segment", int(queue_id), int(number), bytes(seed), *rest):
+            numbers = [each for each in rest if isinstance(each, int)]
+            writer.segment(SegmentPart(queue_id, number, seed, *numbers))
         case _:
             raise AssertionError(record)
     assert isinstance(record, tuple)
@@ -241,7 +243,7 @@ def test_many_ranges_take_several_records() -> None:
 
 def test_the_file_header_has_the_drawn_layout() -> None:
     assert len(HEADER) == FILE_HEADER_BYTES
-    assert HEADER[:20] == b"AMQBJRNL" + b"\0\0\0\1" + b"\0\0\0\0\0\0\0\7"
+    assert HEADER[:20] == b"AMQBJRNL" + b"\0\0\0\2" + b"\0\0\0\0\0\0\0\7"
     assert HEADER[20:28] == SEED
 
 
@@ -271,15 +273,21 @@ def test_a_short_or_strange_header_is_no_header() -> None:
     assert read_file_header("file", HEADER, SNAPSHOT_MAGIC) is None
 
 
-def newer_header() -> bytes:
-    data = HEADER[:8] + (FORMAT_VERSION + 1).to_bytes(4, "big") + HEADER[12:28]
+def header_of(version: int) -> bytes:
+    data = HEADER[:8] + version.to_bytes(4, "big") + HEADER[12:28]
     return data + header_crc(data + bytes(4)).to_bytes(4, "big")
 
 
 def test_a_newer_version_is_refused_with_both_numbers() -> None:
-    text = "file has format version 2, this program reads versions up to 1"
+    text = "file has format version 3, this program reads versions up to 2"
     with pytest.raises(DiskError, match=text):
-        read_file_header("file", newer_header(), JOURNAL_MAGIC)
+        read_file_header("file", header_of(FORMAT_VERSION + 1), JOURNAL_MAGIC)
+
+
+def test_an_older_version_is_refused_with_both_numbers() -> None:
+    text = "file has format version 1, from before the first release; this program reads version 2"
+    with pytest.raises(DiskError, match=text):
+        read_file_header("file", header_of(1), JOURNAL_MAGIC)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +301,7 @@ def test_a_newer_version_is_refused_with_both_numbers() -> None:
         (bytes([MESSAGE]) + bytes(26) + b"\xff\xdb" + bytes(8), "a message of 0 bytes"),
         (bytes([SAME]) + bytes(26), "a SAME record without a message before it"),
         (bytes([SAME]) + bytes(25), "a record of 27 bytes where 26 are left"),
-        (bytes([SEGMENT]) + bytes(60), "a record of 65 bytes where 61 are left"),
+        (bytes([SEGMENT]) + bytes(60), "a record of 89 bytes where 61 are left"),
         (bytes([SETTLED_RANGES]) + bytes(11) + b"\1", "a record of 29 bytes where 13 are left"),
         (bytes([DEFINE]) + b"\0\0\0\1\0\0\0\1k", "a record of 11 bytes where 10 are left"),
     ],

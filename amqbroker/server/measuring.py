@@ -1,0 +1,148 @@
+"""What the machine has, and what is left of it: memory and disk, measured once a second.
+
+The node decides what follows from the figures (core/alarms.py).
+
+Where a cgroup allows less memory than the machine has, that is the machine's memory. Source:
+RabbitMQ's `vm_memory_monitor`, `rabbit_disk_monitor`; cgroups(7).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, final
+
+import anyio
+import anyio.to_thread
+
+from amqbroker.config import Config
+from amqbroker.errors import DiskError
+from amqbroker.node import Node
+from amqbroker.server.runner import Runner
+from amqbroker.store.files import DataFolder
+
+INTERVAL_S: Final = 1.0
+# Queues may take this share of the watermark before their messages go to disk, and so much at
+# least.
+QUEUES_DIVISOR: Final = 2
+QUEUES_BYTES_MIN: Final = 1024 * 1024
+
+STATM: Final = Path("/proc/self/statm")
+CGROUP: Final = Path("/proc/self/cgroup")
+CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
+
+logger = logging.getLogger("amqbroker")
+
+
+def resident_bytes() -> int | None:
+    """What of the process is in memory; None where the system does not tell."""
+    try:
+        pages = int(STATM.read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def machine_memory_bytes(cgroup: Path = CGROUP, root: Path = CGROUP_ROOT) -> int:
+    """How much memory there is for this process: the machine's, or what its cgroups allow."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([machine, *cgroup_limits(cgroup, root)])
+
+
+def cgroup_limits(cgroup: Path, root: Path) -> Iterator[int]:
+    """The limits of all cgroups that the process is in, of either version."""
+    try:
+        lines = cgroup.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if not controllers:
+            yield from _limits(root, path, "memory.max")
+        elif "memory" in controllers.split(","):
+            yield from _limits(root / "memory", path, "memory.limit_in_bytes")
+
+
+def _limits(root: Path, path: str, name: str) -> Iterator[int]:
+    """Of a cgroup and of all around it. In a container its own may be the root of what is seen."""
+    folder = root / path.lstrip("/")
+    while True:
+        try:
+            text = (folder / name).read_text(encoding="ascii").strip()
+        except OSError:
+            text = ""
+        if text.isdigit():
+            yield int(text)
+        if folder == root:
+            return
+        folder = folder.parent
+
+
+@final
+class Limits:
+    """What the configuration comes to on this machine, in bytes."""
+
+    __slots__ = ("disk_free", "memory", "queues")
+
+    def __init__(self, config: Config, machine_bytes: int) -> None:
+        self.memory = config.memory.high_watermark.of(machine_bytes)
+        if self.memory > machine_bytes:
+            logger.warning(
+                "memory.high_watermark is %d bytes, but there are %d only: these count",
+                self.memory,
+                machine_bytes,
+            )
+            self.memory = machine_bytes
+        self.disk_free = config.disk.free_limit.of(machine_bytes)
+        self.queues = config.memory.queue_bytes_max
+        if self.queues > self.memory // QUEUES_DIVISOR:
+            self.queues = max(self.memory // QUEUES_DIVISOR, QUEUES_BYTES_MIN)
+            logger.warning(
+                "memory.queue_bytes_max is %d bytes, which is too near to the watermark of %d: "
+                "queues go to disk at %d",
+                config.memory.queue_bytes_max,
+                self.memory,
+                self.queues,
+            )
+
+
+def set_limits(node: Node, config: Config) -> None:
+    """Before a node serves: the limits of its alarms on this machine."""
+    limits = Limits(config, machine_memory_bytes())
+    node.limit_memory(limits.memory, limits.queues)
+    node.limit_disk(limits.disk_free)
+
+
+@final
+class Measuring:
+    """Measures, and tells the node, until it is cancelled."""
+
+    def __init__(self, runner: Runner, folder: DataFolder) -> None:
+        self._runner = runner
+        self._folder = folder
+        self._disk_trouble = ""
+
+    async def run(self) -> None:
+        """Measure once a second."""
+        while True:
+            await self.measure()
+            await anyio.sleep(INTERVAL_S)
+
+    async def measure(self) -> None:
+        """Measure once."""
+        runner = self._runner
+        resident = resident_bytes()
+        if resident is not None:
+            runner.node.memory_measured(resident, runner.now)
+        try:
+            free = await self._folder.free_bytes()
+        except DiskError as error:
+            if str(error) != self._disk_trouble:
+                logger.error("how much the disk takes is not known: %s", error)
+            self._disk_trouble = str(error)
+        else:
+            self._disk_trouble = ""
+            runner.node.disk_measured(free, runner.now)
+        runner.end_turn()

@@ -1,0 +1,49 @@
+"""The group `amqbroker ctl` itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from amqbroker import cli
+from amqbroker.cli.ctl import ctl
+
+
+def invoke(*args: str) -> Result:
+    return CliRunner().invoke(cli.main, ["ctl", *args], prog_name="amqbroker")
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (("--colour",), "No such option '--colour'"),
+        (("list_quues",), "No such command 'list_quues'"),
+        (("purge_queue",), "Missing argument 'QUEUE'"),
+        (("list_queues", "--formatter", "xml"), "Invalid value for '--formatter'"),
+        (("publish", "q", "m", "--header", "x"), "'x' is not NAME=VALUE"),
+        (("publish", "q", "m", "--header", "x:=y"), "'y' is no JSON"),
+        (("publish", "q", "m", "--file", "f"), "either a body or --file is needed"),
+        (("close_all_connections", "--global", "--user", "u", "why"), "--global does not go with"),
+    ],
+)
+def test_wrong_use_is_64_and_says_what_is_right(
+    tmp_path: Path, args: tuple[str, ...], text: str
+) -> None:
+    result = invoke(*args)
+    assert result.exit_code == 64
+    assert text in result.stderr.replace("\n", " ")
+
+
+def test_hyphens_do_as_well(tmp_path: Path) -> None:
+    assert "list_queues" in invoke("list_queues", "--help").output
+    assert invoke("list-queues", "--help").exit_code == 0
+    result = invoke("list-queues", "--data-dir", str(tmp_path))
+    assert result.stderr == f"amqbroker: no broker runs on the data folder {tmp_path}\n"
+
+
+def test_every_command_says_what_it_does() -> None:
+    for name, command in ctl.commands.items():
+        assert command.help, name
+        assert "-" not in name

@@ -1,0 +1,79 @@
+"""Lists on the command line, of a broker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pika
+import pytest
+from click.testing import CliRunner, Result
+
+from amqbroker import cli
+from amqbroker.cli import ctl_lists
+from amqbroker.cli.ctl import ctl
+from amqbroker.testing import Broker, broker
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Broker]:
+    vhosts = [{"name": "/"}, {"name": "other"}]
+    with broker(data_dir=str(tmp_path / "data"), vhosts=vhosts) as amqp:
+        yield amqp
+
+
+def invoke(running: Broker, *args: str) -> Result:
+    return CliRunner().invoke(cli.main, ["ctl", "--data-dir", running.config.data_dir, *args])
+
+
+def test_columns_of_ones_choice(running: Broker) -> None:
+    with pika.BlockingConnection(pika.URLParameters(running.url)) as connection:
+        channel = connection.channel()
+        channel.queue_declare("q", durable=True)
+        channel.basic_publish("", "q", b"hello")
+        channel.basic_consume("q", lambda *_: None, consumer_tag="tag")
+        result = invoke(running, "list_queues", "name", "consumers", "durable")
+        assert result.stdout.split() == [
+            *("name", "consumers", "durable"),
+            *("------", "-----------", "---------"),
+            *("q", "1", "true"),
+        ]
+        assert invoke(running, "-s", "list_queues", "name").stdout == "q\n"
+        assert invoke(running, "list_queues", "-p", "other", "-s").stdout == ""
+        everywhere = invoke(running, "list_queues", "--all-vhosts", "--json", "vhost", "name")
+        assert json.loads(everywhere.stdout) == [{"vhost": "/", "name": "q"}]
+        for name, column, value in (
+            ("list_consumers", "consumer_tag", "tag"),
+            ("list_connections", "user", "guest"),
+            ("list_channels", "vhost", "/"),
+        ):
+            assert invoke(running, name, "-s", column).stdout == f"{value}\n"
+        csv = invoke(running, "list_exchanges", "--formatter", "csv", "name", "internal")
+        assert "amq.rabbitmq.trace,true" in csv.stdout.splitlines()
+        assert invoke(running, "list_bindings", "--formatter", "tsv", "-s", "routing_key").stdout
+
+
+def test_a_mistake_is_named(running: Broker) -> None:
+    result = invoke(running, "list_queues", "nam")
+    assert result.exit_code == 64
+    assert result.stderr.startswith("amqbroker: queues have no column 'nam'; did you mean name?")
+    result = invoke(running, "list_queues", "-p", "nowhere")
+    assert (result.exit_code, result.stderr) == (
+        69,
+        "amqbroker: Virtual host 'nowhere' does not exist\n",
+    )
+
+
+def test_a_shell_completes_the_names_of_queues(running: Broker) -> None:
+    with pika.BlockingConnection(pika.URLParameters(running.url)) as connection:
+        for name in ("orders", "invoices", "orders.dead"):
+            connection.channel().queue_declare(name)
+    command = ctl.commands["purge_queue"]
+    context = click.Context(command, parent=click.Context(ctl))
+    context.meta["amqbroker.data_dir"] = running.config.data_dir
+    with context:
+        assert ctl_lists.queue_names(context, command.params[0], "ord") == ["orders", "orders.dead"]
+        context.meta["amqbroker.data_dir"] = "/nowhere"
+        assert ctl_lists.queue_names(context, command.params[0], "ord") == []
