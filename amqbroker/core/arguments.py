@@ -18,35 +18,80 @@ TIME_MS_MAX: Final = 315_360_000_000
 CLASSIC: Final = "classic"
 QUORUM: Final = "quorum"
 
-COMMON_ARGUMENTS: Final = (
+# In the order in which RabbitMQ checks them and compares them: that decides which of several
+# mistakes is told.
+CLASSIC_ARGUMENTS: Final = (
+    "x-expires",
+    "x-message-ttl",
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+    "x-overflow",
+    "x-queue-mode",
+    "x-queue-version",
+    "x-single-active-consumer",
+    "x-queue-type",
+    "x-queue-master-locator",
+    "x-queue-leader-locator",
     "x-delivery-limit",
+)
+QUORUM_ARGUMENTS: Final = (
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
     "x-expires",
     "x-max-length",
     "x-max-length-bytes",
-    "x-message-ttl",
-    "x-overflow",
-    "x-queue-leader-locator",
-    "x-queue-type",
-    "x-single-active-consumer",
-)
-CLASSIC_ARGUMENTS: Final = (*COMMON_ARGUMENTS, "x-max-priority", "x-queue-mode", "x-queue-version")
-QUORUM_ARGUMENTS: Final = (
-    *COMMON_ARGUMENTS,
-    "x-dead-letter-strategy",
-    "x-max-in-memory-bytes",
     "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-overflow",
+    "x-single-active-consumer",
+    "x-queue-type",
     "x-quorum-initial-group-size",
+    "x-delivery-limit",
+    "x-message-ttl",
+    "x-queue-leader-locator",
 )
-# Known to one type of queue or another: refused where it does not apply, while unknown arguments
-# are ignored.
-KNOWN_ARGUMENTS: Final = tuple(
-    dict.fromkeys(
-        (*CLASSIC_ARGUMENTS, *QUORUM_ARGUMENTS, "x-max-age", "x-stream-max-segment-size-bytes")
-    )
+ACCEPTED: Final = {CLASSIC: CLASSIC_ARGUMENTS, QUORUM: QUORUM_ARGUMENTS}
+# Known to one type of queue or another, in the order of RabbitMQ's checks: refused where they do
+# not apply, while unknown arguments are ignored.
+KNOWN_ARGUMENTS: Final = (
+    "x-expires",
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-max-priority",
+    "x-overflow",
+    "x-queue-mode",
+    "x-queue-version",
+    "x-single-active-consumer",
+    "x-queue-type",
+    "x-quorum-initial-group-size",
+    "x-max-age",
+    "x-stream-max-segment-size-bytes",
+    "x-initial-cluster-size",
+    "x-queue-leader-locator",
+    "x-queue-master-locator",
+    "x-delivery-limit",
 )
+COUNTS: Final = (
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-max-priority",
+    "x-delivery-limit",
+)
+CLUSTER_SIZES: Final = ("x-quorum-initial-group-size", "x-initial-cluster-size")
 OVERFLOWS: Final = ("drop-head", "reject-publish", "reject-publish-dlx")
+STRATEGIES: Final = ("at-most-once", "at-least-once")
 
 
 def queue_type(arguments: Table) -> str:
@@ -56,30 +101,39 @@ def queue_type(arguments: Table) -> str:
 
 
 def check_queue_arguments(resource: str, arguments: Table) -> None:
-    """Raise ChannelException 406 for the first argument that is not acceptable."""
-    for key, value in arguments.items():
-        reason = _reason(key, value, arguments)
-        if reason:
-            raise precondition_failed(f"invalid arg '{key}' for {resource}: {reason}")
+    """Raise ChannelException 406 for the first argument that is not acceptable.
+
+    RabbitMQ looks at the names first, and at the values in its own order.
+    """
     kind = queue_type(arguments)
-    accepted = QUORUM_ARGUMENTS if kind == QUORUM else CLASSIC_ARGUMENTS
+    accepted = ACCEPTED.get(kind, KNOWN_ARGUMENTS)
     for key in arguments:
         if key in KNOWN_ARGUMENTS and key not in accepted:
             raise precondition_failed(
                 f"invalid arg '{key}' for {resource} of queue type rabbit_{kind}_queue"
             )
+    for key in KNOWN_ARGUMENTS:
+        reason = _reason(key, arguments[key], arguments) if key in arguments else ""
+        if reason:
+            raise precondition_failed(f"invalid arg '{key}' for {resource}: {reason}")
 
 
 def _reason(key: str, value: object, arguments: Table) -> str:
     """Why this value is refused, as RabbitMQ prints it; empty if it is not."""
     if key in ("x-expires", "x-message-ttl"):
         return _time(value, zero=key == "x-message-ttl")
-    if key in ("x-max-length", "x-max-length-bytes", "x-max-priority", "x-delivery-limit"):
+    if key in COUNTS:
         return _count(key, value)
+    if key in CLUSTER_SIZES:
+        return _integer(value) or ("{value_zero,0}" if value == 0 else "")
     if key == "x-overflow":
         return _choice(value, OVERFLOWS, "invalid_overflow")
     if key == "x-queue-mode":
-        return _choice(value, ("default", "lazy"), "invalid_queue_mode")
+        return _choice(value, ("default", "lazy"), _unsupported("mode", value))
+    if key == "x-queue-version":
+        return _integer(value) or ("" if value in (1, 2) else _unsupported("version", value))
+    if key == "x-dead-letter-strategy":
+        return _choice(value, STRATEGIES, "invalid_dlx_strategy")
     if key == "x-dead-letter-routing-key":
         if not isinstance(value, str):
             return _unacceptable(value)
@@ -87,12 +141,16 @@ def _reason(key: str, value: object, arguments: Table) -> str:
     if key == "x-single-active-consumer":
         return "" if isinstance(value, bool) else _unacceptable(value)
     if key == "x-queue-type":
-        return _choice(value, (CLASSIC, QUORUM), f"unsupported queue type '{value}'")
+        return _choice(value, (CLASSIC, QUORUM), _unsupported("type", value))
     return ""
 
 
 def _unacceptable(value: object) -> str:
     return f"{{unacceptable_type,{field_type(value)}}}"
+
+
+def _unsupported(what: str, value: object) -> str:
+    return f"\"unsupported queue {what} '{value}'\""
 
 
 def _choice(value: object, choices: tuple[str, ...], reason: str) -> str:
@@ -142,12 +200,9 @@ def check_equivalent_arguments(
     for key in keys:
         new = received.get(key)
         old = current.get(key)
-        if key == "x-queue-type":
-            new = new or CLASSIC
-            old = old or CLASSIC
-        if same_value(new, old):
+        if same_value(new, old) or (key == "x-queue-type" and (new or CLASSIC) == (old or CLASSIC)):
             continue
-        if new is not None and old is not None and field_type(new) == field_type(old):
+        if new is not None and old is not None:
             raise inequivalent(
                 key, resource, f"received '{flag(new)}' but current is '{flag(old)}'"
             )

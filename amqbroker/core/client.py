@@ -331,10 +331,13 @@ class Client(TimerTarget):
         if number in self.channels:
             raise channel_error("second 'channel.open' seen")
         if self.channel_max and len(self.channels) >= self.channel_max:
-            raise not_allowed(
+            # RabbitMQ blames no method for it.
+            text = (
                 f"number of channels opened ({len(self.channels)}) has reached "
                 f"the negotiated channel_max ({self.channel_max})"
             )
+            self._connection_error(not_allowed(text), CLOSE_OK_S_MAX)
+            return
         assert self.vhost is not None
         self._closed_channels.pop(number, None)
         self.channels[number] = Channel(self, number, self.vhost)

@@ -60,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m interop.beside", description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="WORD", help="scenarios with this in their names")
+    parser.add_argument(
+        "--only", nargs="+", metavar="WORD", help="scenarios with this in their names"
+    )
     parser.add_argument("--list", action="store_true", help="list the scenarios' names")
     parser.add_argument("--show", action="store_true", help="print all that RabbitMQ's clients saw")
     parser.add_argument("--rabbitmq", metavar="URI", help="a RabbitMQ that runs already")
@@ -92,9 +94,13 @@ def _report(found: list[compare.Comparison], listed: dict[str, str]) -> int:
         print(f"\n{name} {problem}")
         print(each.text() or "\n".join(f"    {line}" for line in each.theirs.lines))
     slow = sorted(found, key=lambda each: -max(each.theirs.seconds, each.ours.seconds))[:3]
-    print("\nslowest: " + ", ".join(
-        f"{each.scenario.name} {max(each.theirs.seconds, each.ours.seconds):.1f} s" for each in slow
-    ))
+    print(
+        "\nslowest: "
+        + ", ".join(
+            f"{each.scenario.name} {max(each.theirs.seconds, each.ours.seconds):.1f} s"
+            for each in slow
+        )
+    )
     return failures
 
 

@@ -73,9 +73,7 @@ def run(theirs: Broker, ours: Broker, scenarios: Sequence[Scenario]) -> list[Com
     return comparisons
 
 
-def _on_both(
-    theirs: Broker, ours: Broker, scenarios: Sequence[Scenario]
-) -> Iterable[list[Seen]]:
+def _on_both(theirs: Broker, ours: Broker, scenarios: Sequence[Scenario]) -> Iterable[list[Seen]]:
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(lambda broker: _run_on(broker, scenarios), (theirs, ours)))
 

@@ -352,9 +352,7 @@ class Channel:
 
     # Queues and exchanges.
 
-    def declare(
-        self, queue: str, arguments: dict[str, Any] | None = None, **flags: Any
-    ) -> Any:
+    def declare(self, queue: str, arguments: dict[str, Any] | None = None, **flags: Any) -> Any:
         """queue.declare; flags are durable, exclusive, auto_delete, passive."""
         return self.call(spec.Queue.Declare(queue=queue, arguments=arguments or {}, **flags))
 
@@ -478,9 +476,7 @@ class Channel:
     ) -> Any:
         """basic.consume; flags are no_ack, exclusive, no_local."""
         return self.call(
-            spec.Basic.Consume(
-                queue=queue, consumer_tag=tag, arguments=arguments or {}, **flags
-            )
+            spec.Basic.Consume(queue=queue, consumer_tag=tag, arguments=arguments or {}, **flags)
         )
 
     def cancel(self, tag: str = "t") -> Any:
@@ -493,9 +489,7 @@ class Channel:
 
     def _collect(self, contents: list[Content], count: int, what: str) -> list[Content]:
         try:
-            self.connection.wait(
-                lambda: len(contents) >= count or self.closed, f"{count} {what}"
-            )
+            self.connection.wait(lambda: len(contents) >= count or self.closed, f"{count} {what}")
         except NothingCameError:
             raise NothingCameError(f"{count} {what}, only {len(contents)} came") from None
         taken = contents[:count]

@@ -83,11 +83,15 @@ def test_accepted(arguments: Table) -> None:
         ("x-delivery-limit", -2, "{value_negative,-2}"),
         ("x-overflow", "drop-tail", "invalid_overflow"),
         ("x-overflow", 1, "{unacceptable_type,signedint}"),
-        ("x-queue-mode", "eager", "invalid_queue_mode"),
+        ("x-queue-mode", "eager", "\"unsupported queue mode 'eager'\""),
+        ("x-queue-version", 3, "\"unsupported queue version '3'\""),
+        ("x-queue-version", "1", '"expected integer, got longstr"'),
+        ("x-dead-letter-strategy", "never", "invalid_dlx_strategy"),
+        ("x-quorum-initial-group-size", 0, "{value_zero,0}"),
         ("x-dead-letter-routing-key", "k", "routing_key_but_no_dlx_defined"),
         ("x-dead-letter-routing-key", 2**40, "{unacceptable_type,long}"),
         ("x-single-active-consumer", "true", "{unacceptable_type,longstr}"),
-        ("x-queue-type", "stream", "unsupported queue type 'stream'"),
+        ("x-queue-type", "stream", "\"unsupported queue type 'stream'\""),
         ("x-queue-type", [], "{unacceptable_type,array}"),
     ],
 )
@@ -160,7 +164,7 @@ def test_equivalent(received: Table, current: Table) -> None:
         (
             {"x-queue-type": "quorum"},
             {},
-            "'x-queue-type' for {}: received 'quorum' but current is 'classic'",
+            "'x-queue-type' for {}: received the value 'quorum' of type 'longstr' but current is none",
         ),
     ],
 )

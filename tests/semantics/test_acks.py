@@ -61,7 +61,7 @@ def test_fact_174_tag_zero_and_multiple_is_all(bench: Bench) -> None:
 
 @fact(174)
 @pytest.mark.parametrize("method", [Basic.Ack, Basic.Nack, Basic.Reject])
-@pytest.mark.parametrize("tag", [0, 7])
+@pytest.mark.parametrize("tag", [0, 7, 2**63])
 def test_fact_174_unknown_tag(
     ch: Channel, method: type[Basic.Ack | Basic.Nack | Basic.Reject], tag: int
 ) -> None:

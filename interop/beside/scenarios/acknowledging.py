@@ -26,12 +26,14 @@ def multiple(s: Stage) -> None:
     s.counts(s.q())
 
 
-@scenario(*(
-    (method, tag, multiple)
-    for method in ("ack", "nack")
-    for tag in (0, 1, 2, 3, 2**63)
-    for multiple in (False, True)
-))
+@scenario(
+    *(
+        (method, tag, multiple)
+        for method in ("ack", "nack")
+        for tag in (0, 1, 2, 3, 2**63)
+        for multiple in (False, True)
+    )
+)
 def unknown_tag(s: Stage, method: str, tag: int, multiple: bool) -> None:
     """Tags 1 and 2 have been used, and the first one settled."""
     ch = s.channel()

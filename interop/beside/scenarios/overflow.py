@@ -146,9 +146,7 @@ def header_of_the_dead(s: Stage) -> None:
     ch.declare(s.q("dead"))
     arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": s.q("dead")}
     ch.declare(s.q(), {"x-max-length": 1, **arguments})
-    ch.declare(
-        s.q("reject"), {"x-max-length": 1, "x-overflow": "reject-publish-dlx", **arguments}
-    )
+    ch.declare(s.q("reject"), {"x-max-length": 1, "x-overflow": "reject-publish-dlx", **arguments})
     for queue in (s.q(), s.q("reject")):
         ch.publish("", queue, b"1", headers={"a": 1})
         ch.publish("", queue, b"2", headers={"a": 2}, message_id="m")
