@@ -90,6 +90,17 @@ COUNTS: Final = (
     "x-delivery-limit",
 )
 CLUSTER_SIZES: Final = ("x-quorum-initial-group-size", "x-initial-cluster-size")
+# Of consumers: refused where the queue's type does not know them, while others are ignored.
+CONSUMER_ARGUMENTS: Final = {
+    CLASSIC: ("x-cancel-on-ha-failover", "x-credit", "x-priority"),
+    QUORUM: ("x-credit", "x-priority"),
+}
+KNOWN_CONSUMER_ARGUMENTS: Final = (
+    *CONSUMER_ARGUMENTS[CLASSIC],
+    "x-stream-filter",
+    "x-stream-match-unfiltered",
+    "x-stream-offset",
+)
 OVERFLOWS: Final = ("drop-head", "reject-publish", "reject-publish-dlx")
 STRATEGIES: Final = ("at-most-once", "at-least-once")
 
@@ -116,6 +127,16 @@ def check_queue_arguments(resource: str, arguments: Table) -> None:
         reason = _reason(key, arguments[key], arguments) if key in arguments else ""
         if reason:
             raise precondition_failed(f"invalid arg '{key}' for {resource}: {reason}")
+
+
+def check_consumer_arguments(resource: str, kind: str, arguments: Table) -> None:
+    """Raise ChannelException 406 for the first argument that consumers of queues of another type
+    have."""
+    for key in arguments:
+        if key in KNOWN_CONSUMER_ARGUMENTS and key not in CONSUMER_ARGUMENTS[kind]:
+            raise precondition_failed(
+                f"invalid arg '{key}' for {resource} of queue type rabbit_{kind}_queue"
+            )
 
 
 def _reason(key: str, value: object, arguments: Table) -> str:

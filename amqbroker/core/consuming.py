@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from pamqp.base import Frame
 
 from amqbroker.core import access
+from amqbroker.core.arguments import check_consumer_arguments, queue_type
 from amqbroker.core.channel import ON_DISK
 from amqbroker.core.consumer import Consumer
 from amqbroker.core.held import HeldGet
@@ -42,6 +43,7 @@ def consume(channel: Channel, frame: Frame) -> None:
     access.check_owner(channel.client, queue, vhost.name)
     arguments: Table = dict(method.arguments or {})
     resource = queue_resource(name, vhost.name)
+    check_consumer_arguments(resource, queue_type(queue.arguments), arguments)
     priority = _priority(resource, arguments)
     _check_failover(resource, arguments)
     consumers = queue.consumers

@@ -6,8 +6,8 @@ that carries CC or BCC, or that passes an exchange which looks at headers or a p
 
 Routing walks exchange-to-exchange bindings and visits each exchange once; each queue gets at most
 one copy. An exchange that finds no destination at all passes the message to its alternate exchange,
-if it has one that exists. The default exchange knows queues by name only when messages are published
-to it: as an alternate exchange it has no bindings and leads nowhere.
+if it has one that exists. The default exchange knows queues by name only for what is published to
+it: as an alternate exchange it has no bindings and leads nowhere.
 
 Source: RabbitMQ's `rabbit_exchange:route`, `rabbit_binding`.
 """

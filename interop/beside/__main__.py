@@ -28,10 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0 if nothing differs but what is listed."""
     options = _parser().parse_args(arguments)
     scenarios = catalogue.load()
-    known = _ROW.findall(DIFFERENCES.read_text(encoding="utf-8"))
-    listed = dict(known)
-    names = {each.name for each in scenarios}
-    if wrong := [name for name, _ in known if name not in names]:
+    listed = dict(_ROW.findall(DIFFERENCES.read_text(encoding="utf-8")))
+    if wrong := [name for name in listed if not any(_is_for(name, s.name) for s in scenarios)]:
         print(f"{DIFFERENCES.name} lists scenarios that are not there: {', '.join(wrong)}")
         return 1
     if options.only:
@@ -77,30 +75,34 @@ def _broker(name: str, uri: str | None, stack: ExitStack) -> Broker:
     return stack.enter_context(start())
 
 
+def _is_for(listed: str, name: str) -> bool:
+    return name.startswith(listed[:-1]) if listed.endswith("*") else name == listed
+
+
 def _report(found: list[compare.Comparison], listed: dict[str, str]) -> int:
     """Print what is wrong and return how much it is."""
     failures = 0
+    seen: dict[str, bool] = {}
     for each in found:
         name = each.scenario.name
+        entries = [entry for entry in listed if _is_for(entry, name)]
+        for entry in entries:
+            seen[entry] = seen.get(entry, False) or each.differs
         if each.theirs.stopped and each.ours.stopped:
-            problem = "waits for what neither sends"
-        elif each.differs and name not in listed:
-            problem = "differs"
-        elif not each.differs and name in listed:
-            problem = f"is listed, yet differs no more: {listed[name]}"
+            print(f"\n{name} waits for what neither sends")
+        elif each.differs and not entries:
+            print(f"\n{name} differs")
         else:
             continue
         failures += 1
-        print(f"\n{name} {problem}")
         print(each.text() or "\n".join(f"    {line}" for line in each.theirs.lines))
-    slow = sorted(found, key=lambda each: -max(each.theirs.seconds, each.ours.seconds))[:3]
-    print(
-        "\nslowest: "
-        + ", ".join(
-            f"{each.scenario.name} {max(each.theirs.seconds, each.ours.seconds):.1f} s"
-            for each in slow
-        )
+    for entry in [entry for entry, differs in seen.items() if not differs]:
+        failures += 1
+        print(f"\n{entry} is listed, yet differs no more: {listed[entry]}")
+    slow = sorted(
+        (max(each.theirs.seconds, each.ours.seconds), each.scenario.name) for each in found
     )
+    print("\nslowest: " + ", ".join(f"{name} {seconds:.1f} s" for seconds, name in slow[-3:]))
     return failures
 
 

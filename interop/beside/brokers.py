@@ -1,4 +1,4 @@
-"""The two brokers: started on free loopback ports, in temporary folders, and ended by process id."""
+"""The two brokers: started on free loopback ports, in temporary folders, ended by process id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All scenarios, by name. A scenario is a function of a `Stage`; its name is its module's and its own.
+"""All scenarios. A scenario is a function of a `Stage`; its name is its module's and its own.
 
     @scenario
     def nack_without_requeue(s): ...            queues.nack_without_requeue
@@ -33,7 +33,7 @@ _scenarios: list[Scenario] = []
 
 
 def scenario(*values: Any, alone: bool = False) -> Any:
-    """Add a function to the catalogue, once or once for each value; a tuple is several arguments."""
+    """Add a function to the catalogue, once or for each value; a tuple is several arguments."""
     if len(values) == 1 and callable(values[0]):
         return scenario()(values[0])
 

@@ -229,7 +229,7 @@ class Connection:
 
 
 class Channel:
-    """One channel. Everything that comes is recorded as it comes; `order` has the methods' names."""
+    """One channel. What comes is recorded as it comes; `order` has the names of its methods."""
 
     def __init__(self, connection: Connection, number: int) -> None:
         self.connection = connection

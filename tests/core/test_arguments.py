@@ -86,8 +86,6 @@ def test_accepted(arguments: Table) -> None:
         ("x-queue-mode", "eager", "\"unsupported queue mode 'eager'\""),
         ("x-queue-version", 3, "\"unsupported queue version '3'\""),
         ("x-queue-version", "1", '"expected integer, got longstr"'),
-        ("x-dead-letter-strategy", "never", "invalid_dlx_strategy"),
-        ("x-quorum-initial-group-size", 0, "{value_zero,0}"),
         ("x-dead-letter-routing-key", "k", "routing_key_but_no_dlx_defined"),
         ("x-dead-letter-routing-key", 2**40, "{unacceptable_type,long}"),
         ("x-single-active-consumer", "true", "{unacceptable_type,longstr}"),
@@ -97,6 +95,18 @@ def test_accepted(arguments: Table) -> None:
 )
 def test_refused(key: str, value: object, reason: str) -> None:
     assert _refusal({key: value}) == f"invalid arg '{key}' for {Q}: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("x-dead-letter-strategy", "never", "invalid_dlx_strategy"),
+        ("x-quorum-initial-group-size", 0, "{value_zero,0}"),
+    ],
+)
+def test_refused_for_a_quorum_queue(key: str, value: object, reason: str) -> None:
+    refusal = _refusal({key: value, "x-queue-type": "quorum"})
+    assert refusal == f"invalid arg '{key}' for {Q}: {reason}"
 
 
 @pytest.mark.parametrize(
@@ -164,7 +174,8 @@ def test_equivalent(received: Table, current: Table) -> None:
         (
             {"x-queue-type": "quorum"},
             {},
-            "'x-queue-type' for {}: received the value 'quorum' of type 'longstr' but current is none",
+            "'x-queue-type' for {}: received the value 'quorum' of type 'longstr' "
+            "but current is none",
         ),
     ],
 )

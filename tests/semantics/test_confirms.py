@@ -345,3 +345,17 @@ def test_fact_160_a_closed_channel_rolls_back(bench: Bench) -> None:
     ch.open()
     ch.wait_ready(queue, 1)
     assert ch.get_bodies(queue) == [b"1"]
+
+
+@fact(152)
+def test_fact_152_a_queue_that_is_deleted_has_done_its_part(bench: Bench) -> None:
+    """What was published to it is confirmed all the same, and nothing of it is left."""
+    ch = bench.channel()
+    queue = bench.name()
+    ch.declare_queue(queue, durable=True)
+    other = ch.peer.open_channel()
+    ch.confirm()
+    for _ in range(3):
+        ch.publish(b"m", key=queue, properties=PERSISTENT)
+    other.delete_queue(queue)
+    ch.expect_confirms(3)
