@@ -67,7 +67,7 @@ class Entry:
     the number of the journal file that holds it, or IN_SEGMENT.
 
     `expires_at` is wall time in milliseconds, 0 for never; `deliveries` says how often it was
-    delivered and came back. Both are kept on disk; no rule looks at them yet.
+    delivered and came back. Both are kept on disk.
     """
 
     __slots__ = (

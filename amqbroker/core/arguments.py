@@ -36,6 +36,7 @@ CLASSIC_ARGUMENTS: Final = (
     "x-queue-master-locator",
     "x-queue-leader-locator",
     "x-delivery-limit",
+    "x-consumer-timeout",
 )
 QUORUM_ARGUMENTS: Final = (
     "x-dead-letter-exchange",
@@ -53,6 +54,7 @@ QUORUM_ARGUMENTS: Final = (
     "x-delivery-limit",
     "x-message-ttl",
     "x-queue-leader-locator",
+    "x-consumer-timeout",
 )
 ACCEPTED: Final = {CLASSIC: CLASSIC_ARGUMENTS, QUORUM: QUORUM_ARGUMENTS}
 # Known to one type of queue or another, in the order of RabbitMQ's checks: refused where they do
@@ -80,6 +82,7 @@ KNOWN_ARGUMENTS: Final = (
     "x-queue-leader-locator",
     "x-queue-master-locator",
     "x-delivery-limit",
+    "x-consumer-timeout",
 )
 COUNTS: Final = (
     "x-max-length",
@@ -141,8 +144,8 @@ def check_consumer_arguments(resource: str, kind: str, arguments: Table) -> None
 
 def _reason(key: str, value: object, arguments: Table) -> str:
     """Why this value is refused, as RabbitMQ prints it; empty if it is not."""
-    if key in ("x-expires", "x-message-ttl"):
-        return _time(value, zero=key == "x-message-ttl")
+    if key in ("x-consumer-timeout", "x-expires", "x-message-ttl"):
+        return time_error(value, zero=key == "x-message-ttl")
     if key in COUNTS:
         return _count(key, value)
     if key in CLUSTER_SIZES:
@@ -186,7 +189,8 @@ def _integer(value: object) -> str:
     return f'"expected integer, got {field_type(value)}"'
 
 
-def _time(value: object, zero: bool) -> str:
+def time_error(value: object, zero: bool) -> str:
+    """Why this is no time in milliseconds, as RabbitMQ prints it; empty if it is one."""
     reason = _integer(value)
     if reason:
         return reason

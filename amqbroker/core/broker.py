@@ -15,14 +15,16 @@ from mypy_extensions import i64
 from amqbroker.auth.users import UserStore
 from amqbroker.config import Config
 from amqbroker.core import log
+from amqbroker.core.ack_timeouts import watch_consumer
 from amqbroker.core.alarms import Alarms
+from amqbroker.core.discard import DeadLettering
 from amqbroker.core.line import Line
 from amqbroker.core.log import LogLine
 from amqbroker.core.memory import Memory
 from amqbroker.core.queue import Queue
 from amqbroker.core.reply_to import ReplyConsumer
 from amqbroker.core.rules import NO_LIMIT, Rules
-from amqbroker.core.timers import Timers, TimerTarget
+from amqbroker.core.timers import TimerTarget
 from amqbroker.core.turn import Turn
 from amqbroker.core.vhost import VirtualHost
 from amqbroker.exchanges.base import Table
@@ -59,15 +61,17 @@ class Broker:
         self.users = users
         self.journal = journal
         self.random = random
-        self.now = 0.0
         self.turn = Turn(Memory(journal.segments, config.memory.queue_bytes_max))
         self.memory = self.turn.memory
         # Messages that could not be read from disk.
         self.messages_lost = 0
-        self.timers = Timers()
+        self.timers = self.turn.timers
+        self.dead_letters = DeadLettering(self)
         self.vhosts: dict[str, VirtualHost] = {}
         # JSON by name.
         self.global_parameters: dict[str, str] = {}
+        # How long a delivery may be outstanding where neither consumer nor queue says it.
+        self.consumer_timeout_ms: i64 = config.limits.consumer_timeout_ms or NO_LIMIT
         self.clients: dict[int, Client] = {}
         self.open_connections = 0
         # Clients whose consumers wait for room in their output buffer.
@@ -83,14 +87,21 @@ class Broker:
         # Why publishers are blocked; empty if they are not. It is what `alarms` says.
         self.alarm = ""
         self.alarms = Alarms()
-        for vhost in config.vhosts:
-            self.vhosts[vhost.name] = VirtualHost(
-                vhost.name, journal, vhost.max_connections, vhost.max_queues
-            )
+        # Whether an earlier start has made what the configuration leaves to the first one.
+        self.defaults_made = False
 
     def log(self, level: int, text: str, **fields: object) -> None:
         """One line for the log."""
         self.log_lines.append(LogLine(level, text, fields))
+
+    @property
+    def now(self) -> float:
+        """The monotonic time of the last input, in seconds."""
+        return self.turn.now
+
+    @now.setter
+    def now(self, now: float) -> None:
+        self.turn.now = now
 
     def alarms_changed(self) -> None:
         """Something was measured: block publishers, or let them go on."""
@@ -115,7 +126,7 @@ class Broker:
 
     def wall_ms(self) -> i64:
         """The time of day, in milliseconds since 1970."""
-        return i64((self.now + self.turn.wall_offset) * 1000)
+        return self.turn.wall_ms()
 
     @property
     def memory_bytes(self) -> int:
@@ -186,9 +197,12 @@ class Broker:
 
     def change_rules(self, vhost: VirtualHost, queue: Queue, rules: Rules) -> None:
         """Other rules hold for a queue; if it now expires at another time, that begins anew."""
-        before = queue.rules.expires_ms
+        before = queue.rules
         queue.set_rules(rules)
-        if rules.expires_ms == before:
+        if rules.consumer_timeout_ms != before.consumer_timeout_ms:
+            for consumer in queue.consumers.all:
+                watch_consumer(consumer)
+        if rules.expires_ms == before.expires_ms:
             return
         if queue.expiry is not None:
             self.timers.cancel(queue.expiry)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, final
 from mypy_extensions import i64
 from pamqp.base import Frame
 
+from amqbroker.core.ack_timeouts import AckWatch
 from amqbroker.core.confirms import Confirms
 from amqbroker.core.consumer import Consumer
 from amqbroker.core.entry import QueueEntry
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 DEFERRED_OVERHEAD_BYTES: Final = 200
 
 
+# Late answers that one channel may give.
+FORGIVEN_MAX: Final = 65_536
+
 # Channel.waiting_position of a channel that waits for messages from disk.
 ON_DISK: Final = -1
 
@@ -43,6 +47,7 @@ class Channel:
     """One channel of one client."""
 
     __slots__ = (
+        "ack_watches",
         "client",
         "closing",
         "committing",
@@ -52,6 +57,7 @@ class Channel:
         "consumers",
         "deferred",
         "deferred_bytes",
+        "forgiven",
         "last_address",
         "last_queue",
         "last_route",
@@ -78,6 +84,10 @@ class Channel:
         self.next_delivery_tag: i64 = 1
         self.unacked = Unacked()
         self.consumers: dict[str, Consumer] = {}
+        # Of consumers and gets with a timeout; and the tags of deliveries that went back to their
+        # queue by that, which the client may still settle.
+        self.ack_watches: list[AckWatch] = []
+        self.forgiven: dict[int, None] = {}
         # basic.qos: global false is the default of later consumers, global true a limit on the
         # channel.
         self.prefetch_default: i64 = 0
@@ -131,7 +141,7 @@ class Channel:
 
     def confirm(self, position: i64) -> None:
         """Answer the last publish once this journal position is durable; 0 means at the end of the
-        turn."""
+        turn, REFUSED that a queue had no room for it."""
         confirms = self.confirms
         if confirms is None:
             return
@@ -159,6 +169,13 @@ class Channel:
             consumer.unacked -= 1
             if consumer.blocked:
                 consumer.unblock()
+
+    def forgive(self, entries: list[QueueEntry]) -> None:
+        """These go back to their queues, and the client may settle them yet, without effect."""
+        for entry in entries:
+            self.forgiven[entry.delivery_tag] = None
+        while len(self.forgiven) > FORGIVEN_MAX:
+            del self.forgiven[next(iter(self.forgiven))]
 
     def unblock_consumers(self) -> None:
         """The channel's limit was raised, or one fewer message is outstanding."""
@@ -209,6 +226,9 @@ class Channel:
         if self.transaction is not None:
             self.unacked.restore(self.transaction.taken())
             self.transaction = None
+        for watch in self.ack_watches:
+            watch.stop()
+        self.ack_watches = []
         consumers = list(self.consumers.values())
         self.consumers = {}
         for consumer in consumers:

@@ -21,7 +21,7 @@ from pamqp.base import Frame
 
 from amqbroker.auth.certificates import TlsPeer
 from amqbroker.auth.sasl import Credentials
-from amqbroker.auth.users import User
+from amqbroker.auth.users import NO_LIMIT, User
 from amqbroker.core import connection_methods, log
 from amqbroker.core.broker import Broker
 from amqbroker.core.channel import Channel
@@ -201,10 +201,12 @@ class Client(TimerTarget):
             return True
         if self.credentials is not None or self.deferred_bytes > DEFERRED_BYTES_MAX:
             return True
-        journal = self.broker.journal
+        if not self.publishes:
+            return False
+        broker = self.broker
         return (
-            self.publishes
-            and journal.pending_bytes > self.broker.config.store.journal_pending_bytes_max
+            broker.journal.pending_bytes > broker.config.store.journal_pending_bytes_max
+            or broker.memory.must_wait()
         )
 
     # Input.
@@ -330,18 +332,31 @@ class Client(TimerTarget):
             return
         if number in self.channels:
             raise channel_error("second 'channel.open' seen")
-        if self.channel_max and len(self.channels) >= self.channel_max:
+        text = self._channel_limit()
+        if text:
             # RabbitMQ blames no method for it.
-            text = (
-                f"number of channels opened ({len(self.channels)}) has reached "
-                f"the negotiated channel_max ({self.channel_max})"
-            )
             self._connection_error(not_allowed(text), CLOSE_OK_S_MAX)
             return
         assert self.vhost is not None
         self._closed_channels.pop(number, None)
         self.channels[number] = Channel(self, number, self.vhost)
+        self.user.channels += 1
         self.send(number, m.ChannelOpenOk())
+
+    def _channel_limit(self) -> str:
+        """Which limit one more channel would break; empty if none."""
+        if self.channel_max and len(self.channels) >= self.channel_max:
+            return (
+                f"number of channels opened ({len(self.channels)}) has reached "
+                f"the negotiated channel_max ({self.channel_max})"
+            )
+        user = self.user
+        if user.max_channels != NO_LIMIT and user.channels >= user.max_channels:
+            return (
+                f"number of channels opened for user '{user.name}' has reached "
+                f"the maximum allowed user limit of ({user.max_channels})"
+            )
+        return ""
 
     def _closing_channel_method(self, channel: Channel, frame: Frame) -> None:
         """After channel.close was sent: close-ok ends it, a close that crossed ours is answered,
@@ -355,6 +370,7 @@ class Client(TimerTarget):
 
     def _forget_channel(self, channel: Channel) -> None:
         del self.channels[int(channel.number)]
+        self.user.channels -= 1
         if self._channel is channel:
             self._channel = None
         self.parser.forget_channel(channel.number)
@@ -369,8 +385,12 @@ class Client(TimerTarget):
 
     def consumer_cancelled(self, channel: Channel, tag: str) -> None:
         """The queue of a consumer is gone: tell the client, if it can bear that."""
-        if self.introduction is not None and self.introduction.consumer_cancel_notify:
+        if self.hears_cancels():
             self.send(int(channel.number), m.BasicCancel(tag, True))
+
+    def hears_cancels(self) -> bool:
+        """Whether this client said that it understands a basic.cancel from the broker."""
+        return self.introduction is not None and self.introduction.consumer_cancel_notify
 
     # Mistakes and ends.
 
@@ -381,6 +401,10 @@ class Client(TimerTarget):
         if channel is None or self.state != RUNNING:
             self._connection_error(error, CLOSE_OK_S_MAX)
             return
+        self.close_channel(channel, error)
+
+    def close_channel(self, channel: Channel, error: ChannelException) -> None:
+        """End a channel with channel.close, and what is outstanding on it goes back."""
         self.broker.log(
             log.ERROR,
             f"connection {self.name}, channel {channel.number}: {error.reply_text}",
@@ -436,6 +460,7 @@ class Client(TimerTarget):
         channels = list(self.channels.values())
         self.channels = {}
         self._channel = None
+        self.user.channels -= len(channels)
         for channel in channels:
             channel.tear_down()
         assert self.vhost is not None or not channels
@@ -443,6 +468,7 @@ class Client(TimerTarget):
             for queue in list(self.exclusive_queues.values()):
                 self.broker.delete_queue(self.vhost, queue)
             self.vhost.connections -= 1
+            self.user.connections -= 1
             self.broker.open_connections -= 1
             self.vhost = None
 
@@ -517,6 +543,7 @@ class Client(TimerTarget):
         self.vhost = vhost
         self.vhost_name = vhost.name
         vhost.connections += 1
+        self.user.connections += 1
         self.broker.open_connections += 1
         self._cancel_timers()
         if self.heartbeat_s > 0:

@@ -3,7 +3,8 @@
 A publish waits for the position of the batch that holds it, or for nothing. Confirms leave in
 publish order, so that one basic.ack with `multiple` serves all publishes that became durable
 together; a publish with nothing to wait for waits at most for the one batch that is under way.
-Publishes of one batch share a run, so a publish costs two comparisons and no object.
+Publishes of one batch share a run, so a publish costs three comparisons and no object. A publish
+that a queue refused waits for its turn like the others, and is answered with basic.nack.
 
 Source: RabbitMQ's `rabbit_channel` (confirms may be batched, `multiple` never jumps over a pending
 tag).
@@ -34,7 +35,7 @@ class Run:
 class Confirms:
     """What one confirm channel still owes its publisher."""
 
-    __slots__ = ("_confirmed", "_runs", "publish_seq")
+    __slots__ = ("_confirmed", "_refused", "_runs", "publish_seq")
 
     def __init__(self) -> None:
         # The sequence number of the last publish.
@@ -42,11 +43,17 @@ class Confirms:
         # Every publish up to this one was answered.
         self._confirmed: i64 = 0
         self._runs: list[Run] = []
+        # Sequence numbers of publishes that are to be nacked, in order.
+        self._refused: list[int] = []
 
     def add(self, position: i64) -> None:
-        """One more publish, that waits for this position; 0 waits for nothing."""
+        """One more publish, that waits for this position; 0 waits for nothing, REFUSED is to be
+        nacked."""
         seq = self.publish_seq + 1
         self.publish_seq = seq
+        if position < 0:
+            position = 0
+            self._refused.append(seq)
         runs = self._runs
         if runs:
             last = runs[-1]
@@ -82,9 +89,30 @@ class Confirms:
             self._runs = []
         else:
             del runs[:done]
-        write_ack(out, channel, upto, upto - self._confirmed > 1)
-        self._confirmed = upto
+        if self._refused:
+            self._nack_refused(out, channel, upto)
+        if upto > self._confirmed:
+            write_ack(out, channel, upto, upto - self._confirmed > 1)
+            self._confirmed = upto
         return True
+
+    def _nack_refused(self, out: Outbox, channel: i64, upto: i64) -> None:
+        """Nack what was refused up to this one, and ack what lies before and between."""
+        refused = self._refused
+        count: i64 = len(refused)
+        place: i64 = 0
+        while place < count and refused[place] <= upto:
+            first: i64 = refused[place]
+            last = first
+            place += 1
+            while place < count and refused[place] <= upto and refused[place] == last + 1:
+                last += 1
+                place += 1
+            if first - 1 > self._confirmed:
+                write_ack(out, channel, first - 1, first - 1 - self._confirmed > 1)
+            write_nack(out, channel, last, last > first)
+            self._confirmed = last
+        del refused[:place]
 
     def refuse_pending(self, out: Outbox, channel: i64) -> None:
         """The journal failed: nack every publish that waits for it."""
@@ -92,3 +120,4 @@ class Confirms:
             write_nack(out, channel, self.publish_seq, self.publish_seq - self._confirmed > 1)
             self._confirmed = self.publish_seq
             self._runs = []
+            self._refused = []

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, cast
 from pamqp.base import Frame
 
 from amqbroker.core import access
-from amqbroker.core.arguments import check_consumer_arguments, queue_type
+from amqbroker.core.ack_timeouts import TIMEOUT_ARGUMENT, watch_consumer, watch_get
+from amqbroker.core.arguments import check_consumer_arguments, queue_type, time_error
 from amqbroker.core.channel import ON_DISK
 from amqbroker.core.consumer import Consumer
 from amqbroker.core.held import HeldGet
@@ -46,6 +47,7 @@ def consume(channel: Channel, frame: Frame) -> None:
     check_consumer_arguments(resource, queue_type(queue.arguments), arguments)
     priority = _priority(resource, arguments)
     _check_failover(resource, arguments)
+    _check_timeout(resource, arguments)
     consumers = queue.consumers
     if consumers.has_exclusive() or (
         method.exclusive and (consumers.all or consumers.single_active)
@@ -65,6 +67,8 @@ def consume(channel: Channel, frame: Frame) -> None:
     channel.consumers[tag] = consumer
     queue.had_consumer = True
     consumers.add(consumer)
+    if not method.no_ack:
+        watch_consumer(consumer)
     if not method.nowait:
         channel.send(m.BasicConsumeOk(tag))
     queue.wake()
@@ -88,6 +92,15 @@ def _check_failover(resource: str, arguments: Table) -> None:
             f"invalid arg 'x-cancel-on-ha-failover' for {resource}: "
             f"{{unacceptable_type,{field_type(value)}}}"
         )
+
+
+def _check_timeout(resource: str, arguments: Table) -> None:
+    """The x-consumer-timeout argument. Raises 406 unless it is a time."""
+    if TIMEOUT_ARGUMENT not in arguments:
+        return
+    reason = time_error(arguments[TIMEOUT_ARGUMENT], zero=False)
+    if reason:
+        raise precondition_failed(f"invalid arg '{TIMEOUT_ARGUMENT}' for {resource}: {reason}")
 
 
 def _is_reply_tag(channel: Channel, tag: str) -> bool:
@@ -138,7 +151,7 @@ def get(channel: Channel, frame: Frame) -> None:
     queue = vhost.queue(name)
     access.check_owner(client, queue, vhost.name)
     client.broker.queue_used(vhost, queue)
-    if not queue.first_line().is_loaded():
+    if not queue.catch_up() or not queue.first_line().is_loaded():
         held = HeldGet(channel, queue, method.no_ack)
         channel.waiting_get = held
         channel.waiting_position = ON_DISK
@@ -156,7 +169,7 @@ def resume_gets(queue: Queue) -> None:
         channel = held.channel
         if channel.waiting_get is not held:
             continue
-        if not queue.first_line().is_loaded():
+        if not queue.catch_up() or not queue.first_line().is_loaded():
             queue.waiting_gets.append(held)
             continue
         channel.waiting_get = None
@@ -170,10 +183,13 @@ def resume_gets(queue: Queue) -> None:
 def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
     client = channel.client
     ready = queue.first_line().ready
-    if ready.count == 0:
+    if ready.count == 0 or queue.holds_back:
         channel.send(m.BasicGetEmpty())
         return
     entry = ready.take()
+    message = entry.message
+    if entry.deliveries != 0 and queue.rules.counts_deliveries:
+        message = entry.counted_message()
     tag = channel.next_delivery_tag
     channel.next_delivery_tag = tag + 1
     write_get_ok(
@@ -181,7 +197,7 @@ def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
         channel.number,
         tag,
         entry.redelivered,
-        entry.message,
+        message,
         queue.ready_count(),
         client.payload_size_max,
     )
@@ -193,6 +209,7 @@ def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
     entry.consumer = None
     queue.unacked_count += 1
     channel.unacked.add(entry)
+    watch_get(channel, queue)
 
 
 def qos(channel: Channel, frame: Frame) -> None:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Final, final
 from mypy_extensions import i64
 
 from amqbroker.core.entry import QueueEntry
-from amqbroker.core.memory import ReadRequest
+from amqbroker.core.memory import NOTHING, SMALL_READ_BYTES, ReadRequest
 from amqbroker.core.ready import Ready
-from amqbroker.message import VOLATILE, Message
-from amqbroker.store.backlog import Backlog
+from amqbroker.message import ENTRY_OVERHEAD_BYTES, PENDING, VOLATILE, Entry, Message
+from amqbroker.store.backlog import SEGMENT_MESSAGES_MAX, SEGMENT_SIZE_MAX, Backlog
 from amqbroker.store.journal import QueueLog
 
 if TYPE_CHECKING:
@@ -38,12 +38,15 @@ class Line:
 
     __slots__ = (
         "backlog",
+        "flying",
+        "flying_bytes",
         "id",
         "log",
         "memory",
         "next_index",
         "queue",
         "ready",
+        "seen_index",
         "spill_down_to",
     )
 
@@ -56,12 +59,18 @@ class Line:
         self.backlog: Backlog | None = None
         # While its tail goes to disk: how many bytes shall be left of it, else -1.
         self.spill_down_to: i64 = -1
+        # What is in the batch that is being written to disk.
+        self.flying: list[Entry] = []
+        self.flying_bytes: i64 = 0
         self.ready = Ready()
         self.next_index: i64 = 0
+        # All before this index has been offered to consumers.
+        self.seen_index: i64 = 0
 
-    def append(self, message: Message) -> i64:
+    def append(self, message: Message, expires_at: i64) -> i64:
         """A new message; the journal position to wait for, 0 if there is nothing to wait for."""
         entry = QueueEntry(message, self, self.next_index)
+        entry.expires_at = expires_at
         self.next_index += 1
         self.memory.hold(message)
         self.ready.append(entry)
@@ -82,6 +91,7 @@ class Line:
         """Drop every ready message."""
         for entry in self.ready.take_all():
             self.settle(entry)
+        self.landed()
         if self.backlog is not None:
             self.backlog.drop_unread()
 
@@ -89,6 +99,7 @@ class Line:
         """The queue is deleted, and everything with it."""
         for entry in self.ready.take_all():
             self.memory.release(entry.message)
+        self.landed()
         if self.log is not None:
             self.log.close()
             self.log = None
@@ -97,16 +108,26 @@ class Line:
 
     # To disk and back.
 
-    def spill(self, cost_max: i64) -> bool:
-        """Put the oldest of the tail into the next batch; False if nothing more is to go."""
+    def is_far_behind(self) -> bool:
+        """Whether new messages will not be wanted for long: so much is on disk before them."""
+        backlog = self.backlog
+        if backlog is None or not self.queue.consumers.all:
+            return True
+        return backlog.unread > SEGMENT_MESSAGES_MAX or backlog.unread_bytes > SEGMENT_SIZE_MAX
+
+    def spill(self, extra_max: i64) -> i64:
+        """Put the oldest of the tail into the next batch, and NOTHING if no more is to go.
+
+        What would not be in the batch anyway is limited, and costs as much as is returned.
+        """
         ready = self.ready
         # The oldest messages of a queue that is being consumed are wanted next: they stay.
         keep: i64 = KEPT_FOR_CONSUMERS if self.queue.consumers.all and not ready.paged else 0
         if ready.tail_count() <= keep:
-            return False
+            return NOTHING
         left = ready.tail_cost() - self.spill_down_to
         if left <= 0:
-            return False
+            return NOTHING
         backlog = self.backlog
         if backlog is None:
             backlog = self.log.backlog if self.log is not None else None
@@ -116,30 +137,89 @@ class Line:
         if not ready.paged:
             # What was taken since is in no segment: its indexes must not lie inside of one.
             backlog.seal()
-        entries = ready.cut_tail(keep, min(left, cost_max))
+        entries = ready.cut_tail(keep, left, extra_max)
+        cost: i64 = 0
+        extra: i64 = 0
+        for entry in entries:
+            one = entry.message.cost + ENTRY_OVERHEAD_BYTES
+            cost += one
+            if entry.state != PENDING:
+                extra += one
         backlog.append(self.memory.writer, entries)
         ready.disk_next = backlog.next_index
         if self.log is not None:
             self.log.stored(entries)
-        for entry in entries:
-            self.memory.release(entry.message)
-        self.memory.stored.append(self)
-        return True
+        if not self.flying:
+            self.memory.stored.append(self)
+        self.flying.extend(entries)
+        self.flying_bytes += cost
+        self.memory.flying_bytes += cost
+        return extra
+
+    def landed(self) -> None:
+        """What is on its way to disk is there, or nobody wants it any more."""
+        self._forget_flying(self.next_index)
+
+    def _forget_flying(self, end: i64) -> None:
+        """Let go of what is on its way to disk and has a smaller index than this."""
+        memory = self.memory
+        done: i64 = 0
+        for entry in self.flying:
+            if entry.index >= end:
+                break
+            done += 1
+            cost = entry.message.cost + ENTRY_OVERHEAD_BYTES
+            self.flying_bytes -= cost
+            memory.flying_bytes -= cost
+            memory.release(entry.message)
+        del self.flying[:done]
+
+    def come_back(self) -> None:
+        """The disk refused what was on its way there, and it takes nothing more."""
+        backlog = self.backlog
+        assert backlog is not None, self.id
+        backlog.unwritten(self.flying)
+        self.ready.uncut(self.flying)
+        self.flying = []
+        self.memory.flying_bytes -= self.flying_bytes
+        self.flying_bytes = 0
 
     def is_loaded(self) -> bool:
         """Whether the first ready message, if there is one, is in memory."""
         ready = self.ready
         return not ready.paged or ready.is_loaded()
 
-    def read_ahead(self) -> None:
-        """Ask for the next messages on disk, if they will be wanted soon."""
+    def body_bytes(self) -> i64:
+        """What the bodies of all ready messages have, with an estimate where only the disk
+        knows."""
+        backlog = self.backlog
+        if backlog is None:
+            return self.ready.body_bytes
+        return self.ready.body_bytes + max(backlog.unread_bytes, 0)
+
+    def drop_segment(self) -> None:
+        """Drop what is not read of the next segment."""
+        backlog = self.backlog
+        assert backlog is not None, self.id
+        self._forget_flying(backlog.next_segment().last + 1)
+        dropped = backlog.drop_next()
+        self.ready.load([], 0, 0, dropped, backlog.next_index)
+
+    def read_ahead(self, head_only: bool) -> None:
+        """Ask for the next messages on disk, if they will be wanted soon.
+
+        With `head_only` nobody but the queue's own rules wants to see the first of them.
+        """
         backlog = self.backlog
         assert backlog is not None, self.id
         ready = self.ready
+        length = self.memory.read_length()
         if not self.queue.consumers.all and not self.queue.waiting_gets:
-            return
+            if not head_only:
+                return
+            length = min(length, SMALL_READ_BYTES)
         if ready.is_loaded() and ready.front_cost() > self.memory.read_ahead():
             return
-        piece = backlog.next_read(self.memory.read_length())
+        piece = backlog.next_read(length)
         if piece is not None:
             self.memory.reads.append(ReadRequest(self, piece))

@@ -6,8 +6,13 @@ too; only what waits can go to disk.
 
 A queue's tail goes to disk, oldest first, when the tail alone is too long, or, the longest tails
 first, when all messages together take more than `bytes_max`. It goes in pieces, a few with each
-batch of the journal, so that no turn is long. Reads come back through `Node.messages_read`; nothing
-waits for them but the queue itself.
+batch of the journal, so that no turn is long. Of a queue that has much on disk already, the tail
+goes as soon as it is worth a write: what has come since the last batch is then written once, to its
+segment, and never to the journal.
+
+What is on its way to disk counts until it is there, and can be had back if the disk refuses it.
+While it is too much, publishers wait (`must_wait`). Reads come back through `Node.messages_read`;
+nothing waits for them but the queue itself.
 """
 
 from __future__ import annotations
@@ -33,7 +38,9 @@ QUEUE_BYTES_MAX: Final = 128 * MIB
 # A tail of large bodies (this much a message) is not kept in memory beyond this.
 LARGE_COST: Final = 64 * 1024
 LARGE_TAIL_BYTES_MAX: Final = 4 * MIB
-# What one batch puts on disk at least, and in how many segments at most.
+# A tail behind messages on disk goes there when it has this much.
+EAGER_BYTES: Final = MIB
+# What one batch puts on disk at least of what need not be in it, and in how many segments at most.
 SPILL_BYTES: Final = 4 * MIB
 SPILL_WRITES_MAX: Final = 32
 # Under pressure so much is put on disk that this share of the limit is left.
@@ -46,6 +53,8 @@ IDLE_DIVISOR: Final = 128
 READ_BYTES: Final = MIB
 READ_AHEAD_BYTES: Final = 2 * MIB
 SMALL_READ_BYTES: Final = 64 * 1024
+# Of `Line.spill`: there was none.
+NOTHING: Final = -1
 
 
 @final
@@ -71,6 +80,7 @@ class Memory:
         "_idle_until",
         "bytes",
         "bytes_max",
+        "flying_bytes",
         "outbox",
         "read_bytes",
         "reads",
@@ -82,6 +92,8 @@ class Memory:
     def __init__(self, outbox: SegmentOutbox, bytes_max: i64 = QUEUE_BYTES_MAX) -> None:
         self.bytes: i64 = 0
         self.bytes_max: i64 = bytes_max
+        # Of `bytes`: on the way to disk.
+        self.flying_bytes: i64 = 0
         self.read_bytes: i64 = READ_BYTES
         self.outbox = outbox
         self.writer = SegmentWriter()
@@ -115,11 +127,13 @@ class Memory:
         """The queue's turn is over: is this tail too long?"""
         ready = line.ready
         cost = ready.tail_cost()
-        if cost > LARGE_TAIL_BYTES_MAX:
+        if cost > EAGER_BYTES:
             count = ready.tail_count()
             if cost > SEGMENT_SIZE_MAX or count > SEGMENT_MESSAGES_MAX:
                 self.spill(line, SEGMENT_SIZE_MAX // 2)
-            elif cost > count * LARGE_COST:
+            elif cost > LARGE_TAIL_BYTES_MAX and cost > count * LARGE_COST:
+                self.spill(line, 0)
+            if ready.paged and line.is_far_behind():
                 self.spill(line, 0)
 
     def spill(self, line: Line, left_bytes: i64) -> None:
@@ -132,11 +146,17 @@ class Memory:
 
     def is_short(self) -> bool:
         """Whether `relieve` is wanted."""
-        return self.bytes > self.bytes_max and not self.spilling and self.bytes > self._idle_until
+        staying = self.bytes - self.flying_bytes
+        return staying > self.bytes_max and not self.spilling and staying > self._idle_until
+
+    def must_wait(self) -> bool:
+        """Whether publishers must wait, since messages come faster than the disk takes them."""
+        return self.bytes > self.bytes_max and (self.flying_bytes > 0 or bool(self.spilling))
 
     def relieve(self, lines: list[Line]) -> None:
         """All messages together take too much: the longest of these tails go to disk."""
-        excess = self.bytes - self.bytes_max + self.bytes_max // SPARE_DIVISOR
+        staying = self.bytes - self.flying_bytes
+        excess = staying - self.bytes_max + self.bytes_max // SPARE_DIVISOR
         lines.sort(key=tail_cost, reverse=True)
         for line in lines:
             cost = line.ready.tail_cost()
@@ -144,20 +164,34 @@ class Memory:
                 break
             self.spill(line, 0)
             excess -= cost
-        self._idle_until = self.bytes + self.bytes_max // IDLE_DIVISOR if not self.spilling else 0
+        self._idle_until = staying + self.bytes_max // IDLE_DIVISOR if not self.spilling else 0
 
     def write_some(self) -> None:
         """Put some of what is to go to disk into the next batch."""
-        left = max(SPILL_BYTES, (self.bytes - self.bytes_max) // SPARE_DIVISOR)
+        staying = self.bytes - self.flying_bytes
+        left = max(SPILL_BYTES, (staying - self.bytes_max) // SPARE_DIVISOR)
         writes = SPILL_WRITES_MAX
         while self.spilling and left > 0 and writes > 0:
             line = self.spilling[0]
-            before = self.bytes
-            if line.queue.deleted or not line.spill(min(left, SPILL_BYTES)):
+            extra: i64 = NOTHING
+            if not line.queue.deleted:
+                extra = line.spill(min(left, SPILL_BYTES))
+            if extra == NOTHING:
                 line.spill_down_to = -1
                 del self.spilling[0]
-            left -= before - self.bytes
-            writes -= 1
+            else:
+                left -= extra
+                writes -= 1
+
+    def stored_ended(self, is_on_disk: bool) -> None:
+        """The batch is on disk, or the disk refused it: then its messages are in memory again."""
+        for line in self.stored:
+            if is_on_disk:
+                line.landed()
+            else:
+                line.come_back()
+            line.queue.wake()
+        self.stored = []
 
     def read_length(self) -> i64:
         """How much to read at once."""

@@ -58,7 +58,7 @@ def messages_read(broker: Broker, request: ReadRequest, data: bytes | None, reas
         return
     else:
         lost = backlog.read_failed()
-        line.ready.load([], 0, lost, backlog.next_index)
+        line.ready.load([], 0, 0, lost, backlog.next_index)
         _report(broker, queue, request.name, request.offset, reason)
         _count_lost(broker, queue, request.name, lost)
     queue.wake()
@@ -101,7 +101,7 @@ def _load(broker: Broker, line: Line, name: str, data: bytes) -> None:
             body_bytes += len(message.body)
             entries.append(entry)
     lost = backlog.end_read(reader, len(data), len(entries), kept, body_bytes)
-    line.ready.load(entries, size, lost, backlog.next_index)
+    line.ready.load(entries, size, body_bytes, lost, backlog.next_index)
     for offset, what in reader.problems:
         _report(broker, queue, name, offset, what)
     _count_lost(broker, queue, name, lost)
@@ -132,6 +132,7 @@ def empty_file(broker: Broker, number: int) -> None:
         if line.ready.tail_count() >= SEGMENT_COUNT_MIN:
             line.memory.spill(line, 0)
         found.extend(_in_file(line.ready.entries(), number))
+    found.extend(_in_file(broker.dead_letters.entries(), number))
     for client in broker.clients.values():
         for channel in client.channels.values():
             found.extend(_in_file(channel.unacked.entries(), number))

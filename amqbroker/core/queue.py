@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64
 
+from amqbroker.core import limits
 from amqbroker.core.consumer import Consumers
+from amqbroker.core.discard import DELIVERY_LIMIT, Discard
 from amqbroker.core.entry import QueueEntry
+from amqbroker.core.expiry import drop_expired, set_head_timer
 from amqbroker.core.held import HeldGet
 from amqbroker.core.line import Line
-from amqbroker.core.rules import Rules
+from amqbroker.core.rules import NO_LIMIT, Rules
 from amqbroker.core.timers import Timer
 from amqbroker.exchanges.base import Table
 from amqbroker.message import Message
@@ -27,9 +30,12 @@ from amqbroker.wire.properties import priority_of
 if TYPE_CHECKING:
     from amqbroker.core.client import Client
     from amqbroker.core.turn import Turn
+    from amqbroker.core.vhost import VirtualHost
 
-# Messages that one queue may send in one turn, so that others and the sockets get theirs.
+# Messages that one queue may send in one turn, so that others and the sockets get theirs, and those
+# that may expire or be dropped.
 DELIVERIES_A_TURN: Final = 4096
+DROPS_A_TURN: Final = 1024
 
 
 @final
@@ -42,7 +48,6 @@ class Queue:
 
     __slots__ = (
         "_journal",
-        "_turn",
         "arguments",
         "auto_delete",
         "consumers",
@@ -51,16 +56,26 @@ class Queue:
         "durable",
         "expiry",
         "had_consumer",
+        "has_rules",
+        "head_timer",
+        "held",
+        "held_bytes",
+        "holds_back",
         "id",
+        "is_awaited",
         "levels",
         "line",
         "name",
         "owner",
         "rules",
         "served",
+        "serving",
+        "turn",
         "unacked_count",
         "used_at",
+        "vhost",
         "waiting_gets",
+        "wants_head",
     )
 
     def __init__(
@@ -73,7 +88,9 @@ class Queue:
         owner: Client | None,
         arguments: Table,
     ) -> None:
-        self._turn = turn
+        self.turn = turn
+        # Where it lives; None for a queue that was never added anywhere.
+        self.vhost: VirtualHost | None = None
         self.id: i64 = queue_id
         self.name = name
         self.durable = durable
@@ -91,17 +108,37 @@ class Queue:
         self.had_consumer = False
         self.deleted = False
         self.dirty = False
+        # Its dead letters that are refused by full queues (discard.py); with too many of them its
+        # own messages are held back.
+        self.held: i64 = 0
+        self.held_bytes: i64 = 0
+        self.holds_back = False
+        # This queue is full, and dead letters wait for room in it.
+        self.is_awaited = False
         # When this queue last sent anything, on the turn's count.
         self.served: i64 = 0
+        # Whether messages may expire, or there may be too many: has_rules is asked on the way of
+        # every message, and never taken back while one of them may have an expiry of its own.
+        self.has_rules = self.rules.limit_messages()
+        self.head_timer: Timer | None = None
+        # A rule needs to see a head that is on disk.
+        self.wants_head = False
+        self.serving = False
         # Of a queue that expires: its timer, and when it was last used.
         self.expiry: Timer | None = None
         self.used_at = 0.0
 
     def set_rules(self, rules: Rules) -> None:
         """Other rules hold from now on: what they ask of the messages that are here is done at the
-        turn's end."""
+        turn's end. Messages keep the expiry that they have."""
         self.rules = rules
+        if rules.limit_messages():
+            self.has_rules = True
         self.wake()
+
+    def expect_expiry(self) -> None:
+        """A message with an expiry of its own comes, or was found at a start."""
+        self.has_rules = True
 
     # Lines.
 
@@ -158,6 +195,15 @@ class Queue:
             count += line.ready.count
         return count
 
+    def ready_bytes(self) -> i64:
+        """What their bodies have."""
+        if self.levels is None:
+            return self.line.body_bytes()
+        size: i64 = 0
+        for line in self.levels:
+            size += line.body_bytes()
+        return size
+
     # In and out.
 
     def enqueue(self, message: Message) -> i64:
@@ -167,22 +213,48 @@ class Queue:
             line = self.level(min(priority_of(message.header), self.rules.max_priority))
         if not self.dirty:
             self.wake()
-        return line.append(message)
+        if self.has_rules:
+            return limits.enqueue(self, line, message)
+        return line.append(message, 0)
 
     def wake(self) -> None:
         """Look at this queue when the turn is settled."""
         if not self.dirty:
             self.dirty = True
-            self._turn.queues.append(self)
+            self.turn.queues.append(self)
 
     def deliver(self) -> bool:
-        """Send what consumers can take; True if there is more to send than one turn allows."""
+        """Send what consumers can take, and drop what rules want gone; True if there is more to do
+        than one turn allows."""
         self.dirty = False
+        return self._serve()
+
+    def catch_up(self) -> bool:
+        """Do at once what rules want at the end of the turn: somebody is about to count messages,
+        or to take one. False if there is more to do than is done at once."""
+        if not self.has_rules:
+            return True
+        if self.serving or self._serve():
+            self.wake()
+            return False
+        return True
+
+    def _serve(self) -> bool:
         line = self.line
         has_levels = self.levels is not None
+        has_rules = self.has_rules
         consumers = self.consumers
+        # With too many dead letters on its hands it makes no more of them.
+        limit: i64 = 0 if self.holds_back else DELIVERIES_A_TURN
+        self.serving = True
+        self.wants_head = False
+        drops: i64 = 0
         sent: i64 = 0
-        while sent < DELIVERIES_A_TURN:
+        while sent < limit:
+            if has_rules:
+                drops += drop_expired(self, DROPS_A_TURN - drops, False)
+                if drops == DROPS_A_TURN:
+                    break
             if has_levels:
                 line = self.first_line()
             ready = line.ready
@@ -194,18 +266,42 @@ class Queue:
             consumer.send(ready.take())
             sent += 1
         if sent > 0:
-            self._turn.served += 1
-            self.served = self._turn.served
+            self.turn.served += 1
+            self.served = self.turn.served
+        if has_rules:
+            if sent < DELIVERIES_A_TURN:
+                drops += self._drop_rest(DROPS_A_TURN - drops)
+            if not self.holds_back:
+                set_head_timer(self)
         if has_levels:
             line = self.first_line()
         if line.ready.paged:
-            line.read_ahead()
-        return sent == DELIVERIES_A_TURN and self.ready_count() > 0
+            line.read_ahead(self.wants_head)
+        self.serving = False
+        return drops == DROPS_A_TURN or (sent == DELIVERIES_A_TURN and self.ready_count() > 0)
+
+    def _drop_rest(self, drops_max: i64) -> i64:
+        """No consumer takes any more: drop what is too much, and what lived for consumers that
+        wait; how much that was."""
+        for line in self.lines():
+            line.seen_index = line.next_index
+        drops = limits.drop_head(self, drops_max)
+        if not self.holds_back:
+            drops += drop_expired(self, drops_max - drops, True)
+        return drops
 
     def discard(self, entries: list[QueueEntry], reason: int) -> None:
-        """Entries that are neither ready nor outstanding leave for this reason (discard.py)."""
+        """Entries that are neither ready nor outstanding leave for this reason: to the dead-letter
+        exchange at the end of the turn (discard.py), or for ever."""
+        if self.rules.dead_letter_exchange is not None:
+            self.turn.discards.append(Discard(self, entries, reason))
+            return
         for entry in entries:
             entry.line.settle(entry)
+
+    def refuses(self, message: Message) -> bool:
+        """Whether this queue has no room for this message, and would not make any."""
+        return self.has_rules and limits.refuses(self, message)
 
     def requeue(self, entries: list[QueueEntry]) -> None:
         """Outstanding entries come back to their places, marked as redelivered."""
@@ -217,6 +313,8 @@ class Queue:
             entry.redelivered = True
             entry.deliveries += 1
             entry.consumer = None
+        if self.rules.counts_deliveries:
+            entries = self._counted(entries)
         if self.levels is None:
             self.line.ready.put_back(entries)
         else:
@@ -224,7 +322,25 @@ class Queue:
                 back = [entry for entry in entries if entry.line is line]
                 if back:
                     line.ready.put_back(back)
+        if self.has_rules:
+            # Before anybody gets them: what is too much goes, even if it has just come back.
+            limits.drop_head(self, DROPS_A_TURN)
         self.wake()
+
+    def _counted(self, entries: list[QueueEntry]) -> list[QueueEntry]:
+        """Keep the counts of these deliveries; which entries may be delivered once more. The others
+        are discarded."""
+        limit = self.rules.delivery_limit
+        kept: list[QueueEntry] = []
+        over: list[QueueEntry] = []
+        for entry in entries:
+            if limit != NO_LIMIT and entry.deliveries > limit:
+                over.append(entry)
+            else:
+                kept.append(entry)
+        if over:
+            self.discard(over, DELIVERY_LIMIT)
+        return kept
 
     def purge(self) -> int:
         """Drop every ready message; how many there were."""
@@ -239,6 +355,9 @@ class Queue:
         """Drop everything, for ever; how many messages were ready. Outstanding ones settle into
         nothing."""
         self.deleted = True
+        if self.head_timer is not None:
+            self.turn.timers.cancel(self.head_timer)
+            self.head_timer = None
         count = self.ready_count()
         for line in self.lines():
             line.close()

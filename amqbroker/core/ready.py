@@ -22,12 +22,12 @@ has what is on disk as well.
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import Final, cast, final
 
 from mypy_extensions import i64
 
 from amqbroker.core.entry import QueueEntry
-from amqbroker.message import ENTRY_OVERHEAD_BYTES, Entry
+from amqbroker.message import ENTRY_OVERHEAD_BYTES, PENDING, Entry
 
 COMPACT_MIN: Final = 512
 # So many returned entries are put to their places one by one.
@@ -46,6 +46,7 @@ class Ready:
         "_returned",
         "_tail",
         "_tail_bytes",
+        "body_bytes",
         "count",
         "disk_next",
         "on_disk",
@@ -61,6 +62,8 @@ class Ready:
         # The cost of messages. Of one list that is front and tail, only the sum counts.
         self._front_bytes: i64 = 0
         self._tail_bytes: i64 = 0
+        # Of all bodies that are in memory.
+        self.body_bytes: i64 = 0
         self.count: i64 = 0
         self.paged = False
         self.on_disk: i64 = 0
@@ -69,7 +72,9 @@ class Ready:
     def append(self, entry: QueueEntry) -> None:
         """`entry.index` is larger than every index before it."""
         self._tail.append(entry)
-        self._tail_bytes += entry.message.cost
+        message = entry.message
+        self._tail_bytes += message.cost
+        self.body_bytes += len(message.body)
         self.count += 1
 
     def take(self) -> QueueEntry:
@@ -82,10 +87,14 @@ class Ready:
         if self._late:
             self._sort_late()
         if self._returned and self._returned_is_first():
-            return self._returned.pop()
+            returned = self._returned.pop()
+            self.body_bytes -= len(returned.message.body)
+            return returned
         entry = self._entries[head]
         assert entry is not None, head
-        self._front_bytes -= entry.message.cost
+        message = entry.message
+        self._front_bytes -= message.cost
+        self.body_bytes -= len(message.body)
         # The slot lets go of the message at once; the list itself is cut when half of it is empty.
         self._entries[head] = None
         head += 1
@@ -103,6 +112,16 @@ class Ready:
             del self._entries[:head]
             head = 0
         self._head = head
+        return entry
+
+    def head(self) -> QueueEntry:
+        """The entry that `take` would remove, under the same conditions."""
+        if self._late:
+            self._sort_late()
+        if self._returned and self._returned_is_first():
+            return self._returned[-1]
+        entry = self._entries[self._head]
+        assert entry is not None, self._head
         return entry
 
     def is_loaded(self) -> bool:
@@ -124,6 +143,8 @@ class Ready:
     def put_back(self, entries: list[QueueEntry]) -> None:
         """Return entries that were taken before, in any order."""
         self.count += len(entries)
+        for entry in entries:
+            self.body_bytes += len(entry.message.body)
         self._late.extend(entries)
 
     def _sort_late(self) -> None:
@@ -166,22 +187,29 @@ class Ready:
         """What was read ahead, in bytes. Only if this is paged."""
         return self._front_bytes + (i64(len(self._entries)) - self._head) * ENTRY_OVERHEAD_BYTES
 
-    def cut_tail(self, keep: i64, cost_max: i64) -> list[Entry]:
-        """Remove the oldest of the tail, about this much, to be put on disk; they still count.
+    def cut_tail(self, keep: i64, cost_max: i64, extra_max: i64) -> list[Entry]:
+        """Remove the oldest of the tail to be put on disk, about this much; they still count.
 
-        Of a queue that is not paged yet the oldest `keep` stay, for its consumers. `tail_count`
-        must be larger.
+        `extra_max` limits what would not be in the next batch anyway. Of a queue that is not paged
+        yet the oldest `keep` stay, for its consumers. `tail_count` must be larger.
         """
         if not self.paged:
             self._split(keep)
         taken: list[Entry] = []
         size: i64 = 0
         cost: i64 = 0
+        extra: i64 = 0
         for entry in self._tail:
             assert entry is not None
+            one = entry.message.cost + ENTRY_OVERHEAD_BYTES
+            if entry.state != PENDING:
+                if extra >= extra_max:
+                    break
+                extra += one
             taken.append(entry)
             size += entry.message.cost
-            cost += entry.message.cost + ENTRY_OVERHEAD_BYTES
+            cost += one
+            self.body_bytes -= len(entry.message.body)
             if cost >= cost_max:
                 break
         del self._tail[: len(taken)]
@@ -189,10 +217,30 @@ class Ready:
         self.on_disk += len(taken)
         return taken
 
-    def load(self, entries: list[QueueEntry | None], size: i64, lost: i64, disk_next: i64) -> None:
+    def uncut(self, entries: list[Entry]) -> None:
+        """These were cut last, and are not on disk."""
+        size: i64 = 0
+        for entry in entries:
+            size += entry.message.cost
+            self.body_bytes += len(entry.message.body)
+        self._tail[:0] = [cast("QueueEntry", entry) for entry in entries]
+        self._tail_bytes += size
+        self.on_disk -= len(entries)
+        if self.on_disk == 0 and self._head == len(self._entries):
+            self._end_paging()
+
+    def load(
+        self,
+        entries: list[QueueEntry | None],
+        size: i64,
+        body_bytes: i64,
+        lost: i64,
+        disk_next: i64,
+    ) -> None:
         """These were read from disk, `lost` will never be; `size` is the cost of messages."""
         self._entries.extend(entries)
         self._front_bytes += size
+        self.body_bytes += body_bytes
         self.on_disk -= i64(len(entries)) + lost
         self.count -= lost
         self.disk_next = disk_next
@@ -240,6 +288,7 @@ class Ready:
         self._late = []
         self._front_bytes = 0
         self._tail_bytes = 0
+        self.body_bytes = 0
         self.count = 0
         self.on_disk = 0
         self.paged = False

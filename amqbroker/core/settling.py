@@ -31,7 +31,8 @@ def ack(channel: Channel, command: Ack) -> None:
     else:
         entry = channel.unacked.take(command.delivery_tag)
         if entry is None:
-            raise unknown_delivery_tag(command.delivery_tag)
+            check_forgiven(channel, command.delivery_tag)
+            return
         entry.line.settle(entry)
         channel.settled(entry)
 
@@ -76,14 +77,24 @@ def take(channel: Channel, delivery_tag: i64, multiple: bool) -> list[QueueEntry
     if not multiple:
         entry = channel.unacked.take(delivery_tag)
         if entry is None:
-            raise unknown_delivery_tag(delivery_tag)
+            check_forgiven(channel, delivery_tag)
+            return []
         return [entry]
     if delivery_tag == 0:
         return channel.unacked.take_all()
     entries = channel.unacked.take_until(delivery_tag)
     if entries is None:
-        raise unknown_delivery_tag(delivery_tag)
+        check_forgiven(channel, delivery_tag)
+        return channel.unacked.take_below(delivery_tag)
     return entries
+
+
+def check_forgiven(channel: Channel, delivery_tag: i64) -> None:
+    """Raise 406 for a tag that is not outstanding, unless its delivery went back to the queue
+    because this answer was late."""
+    if not channel.forgiven or delivery_tag not in channel.forgiven:
+        raise unknown_delivery_tag(delivery_tag)
+    del channel.forgiven[delivery_tag]
 
 
 def unknown_delivery_tag(delivery_tag: i64) -> AmqpError:

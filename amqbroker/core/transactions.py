@@ -2,7 +2,8 @@
 
 A transaction keeps the channel's publishes, routed when they came, and its acks, nacks and rejects.
 Commit delivers the publishes first, settles second, and answers once everything is durable; nothing
-is atomic across queues. Rollback drops the publishes and makes the settled deliveries outstanding
+is atomic across queues: if one refuses a message, the others keep theirs and the channel is closed.
+Rollback drops the publishes and makes the settled deliveries outstanding
 again.
 
 Source: RabbitMQ's `rabbit_channel` (`tx.commit`), AMQP 0-9-1 class tx.
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from pamqp.base import Frame
 
 from amqbroker.core.held import Transaction
+from amqbroker.core.limits import REFUSED
 from amqbroker.core.publishing import deliver
 from amqbroker.core.settling import finish
 from amqbroker.errors import precondition_failed
@@ -38,10 +40,15 @@ def commit(channel: Channel, frame: Frame) -> None:
     transaction = _transaction(channel)
     channel.transaction = Transaction()
     position = 0
+    refused = False
     for publish in transaction.publishes:
-        position = max(position, deliver(channel, publish.message, publish.queues))
+        needed = deliver(channel, publish.message, publish.queues)
+        position = max(position, needed)
+        refused = refused or needed == REFUSED
     for settle in transaction.settles:
         finish(channel, settle.entries, settle.outcome)
+    if refused:
+        raise precondition_failed("partial tx completion")
     channel.committing = not channel.client.broker.is_durable(position)
     channel.reply_when_durable(position, m.TxCommitOk())
 

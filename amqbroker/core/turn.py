@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, final
 from mypy_extensions import i64
 
 from amqbroker.core.memory import Memory
+from amqbroker.core.timers import Timers
 from amqbroker.store.backlog import SegmentOutbox
 
 if TYPE_CHECKING:
     from amqbroker.core.channel import Channel
     from amqbroker.core.client import Client
+    from amqbroker.core.discard import Discard
     from amqbroker.core.queue import Queue
 
 
@@ -24,18 +26,37 @@ if TYPE_CHECKING:
 class Turn:
     """The work lists of the turn that is under way."""
 
-    __slots__ = ("confirming", "memory", "outputs", "queues", "served", "wall_offset")
+    __slots__ = (
+        "confirming",
+        "discards",
+        "memory",
+        "now",
+        "outputs",
+        "queues",
+        "served",
+        "timers",
+        "wall_offset",
+    )
 
     def __init__(self, memory: Memory | None = None) -> None:
         self.memory = memory if memory is not None else Memory(SegmentOutbox(bytes(8)))
+        self.timers = Timers()
+        # The monotonic time of the last input, in seconds.
+        self.now = 0.0
         # Queues with something to deliver or someone to deliver to.
         self.queues: list[Queue] = []
         # Grows with every queue that delivers.
         self.served: i64 = 0
         # Channels with publisher confirms that may be sent now.
         self.confirming: list[Channel] = []
+        # What left its queues without an ack, and has a dead-letter exchange to go to.
+        self.discards: list[Discard] = []
         # Clients with bytes to send, or that must be closed.
         self.outputs: list[Client] = []
         # What makes the time of day of the node's monotonic time, in seconds. It stays as it was at
         # the start: a clock that is set does not make messages expire.
         self.wall_offset = 0.0
+
+    def wall_ms(self) -> i64:
+        """The time of day, in milliseconds since 1970."""
+        return i64((self.now + self.wall_offset) * 1000)

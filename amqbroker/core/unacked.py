@@ -62,6 +62,13 @@ class Unacked:
             return None
         return self._take_range(position + 1)
 
+    def take_below(self, delivery_tag: i64) -> list[QueueEntry]:
+        """Remove and return every delivery before this tag, which is not outstanding itself."""
+        end = self._head
+        while end < len(self._entries) and self._entries[end].delivery_tag < delivery_tag:
+            end += 1
+        return self._take_range(end)
+
     def take_all(self) -> list[QueueEntry]:
         """Remove and return everything, oldest first."""
         return self._take_range(i64(len(self._entries)))

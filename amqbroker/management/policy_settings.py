@@ -57,7 +57,7 @@ _MASTER_LOCATORS: Final = ("client-local", "min-masters", "random")
 # What each setting takes, and how RabbitMQ calls what it does not take.
 SETTINGS: Final[dict[str, tuple[Check, str]]] = {
     "alternate-exchange": (is_text, "is not a valid alternate exchange name"),
-    "consumer-timeout": (_count, "is not a valid consumer timeout"),
+    "consumer-timeout": (_positive, "is not a valid consumer timeout"),
     "dead-letter-exchange": (is_text, "is not a valid dead letter exchange name"),
     "dead-letter-routing-key": (is_text, "is not a valid dead letter routing key"),
     "dead-letter-strategy": (

@@ -322,6 +322,19 @@ class Backlog:
         """What comes next goes into a new segment."""
         self._open = None
 
+    def unwritten(self, entries: list[Entry]) -> None:
+        """The disk refused these, which were appended last, and it takes nothing more."""
+        self._open = None
+        for entry in entries:
+            segment = self.segments[self._place(entry.index)]
+            size: i64 = len(entry.message.body)
+            segment.unread -= 1
+            segment.unread_bytes -= size
+            self.unread -= 1
+            self.unread_bytes -= size
+        for segment in self.segments:
+            segment.size = segment.readable
+
     def growing(self) -> list[str]:
         """The segments that may be longer on disk after the next batch."""
         return [

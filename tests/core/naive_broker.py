@@ -22,7 +22,9 @@ class NaiveMessage:
     body: bytes
     persistent: bool
     priority: int = 0
+    expires_at: float | None = None
     redelivered: bool = False
+    seen: bool = False  # it was offered to consumers
 
     def place(self) -> tuple[int, int]:
         """What a queue is sorted by."""
@@ -68,18 +70,58 @@ class NaiveQueue:
     deleted: bool = False
     next_index: int = 0
     outstanding: int = 0
+    lifetime: float | None = None
+    limit: int | None = None
+    limit_bytes: int | None = None
+    refuses: bool = False
 
-    def publish(self, body: bytes, persistent: bool) -> None:
-        """One more at the end."""
-        if not self.deleted:
-            priority = min(priority_of(body), self.max_priority)
-            self._put(NaiveMessage(self.next_index, body, persistent, priority))
-            self.next_index += 1
+    def publish(
+        self, body: bytes, persistent: bool, now: float = 0.0, lifetime: float | None = None
+    ) -> bool:
+        """One more at the end; False if it is refused."""
+        if self.deleted:
+            return True
+        if self.refuses and self.limit is not None and len(self.ready) >= self.limit:
+            return False
+        priority = min(priority_of(body), self.max_priority)
+        lifetimes = [each for each in (lifetime, self.lifetime) if each is not None]
+        expires_at = now + min(lifetimes) if lifetimes else None
+        self._put(NaiveMessage(self.next_index, body, persistent, priority, expires_at))
+        self.next_index += 1
+        return True
 
     def requeue(self, message: NaiveMessage) -> None:
-        """Back to its place, marked."""
+        """Back to its place, marked; what is too much goes."""
         message.redelivered = True
+        message.seen = True
         self._put(message)
+        self.shrink()
+
+    def expire(self, now: float, *, with_new: bool = False) -> None:
+        """What has expired goes from the head; with what was not offered yet, or without."""
+        while self.ready:
+            head = self.ready[0]
+            if head.expires_at is None or head.expires_at > now or not (head.seen or with_new):
+                break
+            del self.ready[0]
+
+    def shrink(self) -> None:
+        """What is too much goes from the head."""
+        while not self.refuses and self.ready and self._is_too_long():
+            del self.ready[0]
+
+    def _is_too_long(self) -> bool:
+        size = sum(len(message.body) for message in self.ready)
+        return (self.limit is not None and len(self.ready) > self.limit) or (
+            self.limit_bytes is not None and size > self.limit_bytes
+        )
+
+    def offered(self, now: float) -> None:
+        """Consumers have what they can take."""
+        self.shrink()
+        self.expire(now, with_new=True)
+        for message in self.ready:
+            message.seen = True
 
     def _put(self, message: NaiveMessage) -> None:
         self.ready.append(message)
@@ -120,7 +162,9 @@ class NaiveDelivery:
 class NaiveTransaction:
     """What waits for the commit."""
 
-    publishes: list[tuple[bytes, bool, list[NaiveQueue]]] = field(default_factory=list)
+    publishes: list[tuple[bytes, bool, float | None, list[NaiveQueue]]] = field(
+        default_factory=list
+    )
     settles: list[tuple[list[NaiveDelivery], bool]] = field(default_factory=list)
 
     def taken(self) -> list[NaiveDelivery]:
@@ -142,6 +186,7 @@ class NaiveChannel:
     transaction: NaiveTransaction | None = None
     publish_seq: int | None = None  # None: not in confirm mode
     confirmed: int = 0
+    refused: set[int] = field(default_factory=set)
 
     def held(self) -> list[NaiveDelivery]:
         """All that is not settled for good."""
@@ -198,13 +243,13 @@ class NaiveChannel:
             if requeue and not delivery.queue.deleted:
                 delivery.queue.requeue(delivery.message)
 
-    def commit(self) -> None:
+    def commit(self, now: float) -> None:
         """Publishes first, then what was settled."""
         assert self.transaction is not None
         transaction, self.transaction = self.transaction, NaiveTransaction()
-        for body, persistent, queues in transaction.publishes:
+        for body, persistent, lifetime, queues in transaction.publishes:
             for queue in queues:
-                queue.publish(body, persistent)
+                queue.publish(body, persistent, now, lifetime)
         for deliveries, requeue in transaction.settles:
             self.finish(deliveries, requeue)
 
@@ -271,15 +316,26 @@ class NaiveBroker:
         for queue in [each for each in self.queues.values() if each.owner == connection]:
             self.delete(queue)
 
-    def restart(self, clean: bool) -> None:
-        """Only durable queues are left, with their persistent messages."""
+    def restart(self, clean: bool, now: float) -> None:
+        """Only durable queues are left, with their persistent messages.
+
+        In a crash nobody sees that what comes back is too much, before it is back.
+        """
+        limits = {queue: (queue.limit, queue.limit_bytes) for queue in self.queues.values()}
+        if not clean:
+            for queue in limits:
+                queue.limit = queue.limit_bytes = None
         for connection in {channel.connection for channel in self.channels}:
             self.close_connection(connection)
         for queue in list(self.queues.values()):
             if not queue.durable:
                 self.delete(queue)
+            queue.limit, queue.limit_bytes = limits[queue]
             queue.had_consumer = False
             queue.ready = [message for message in queue.ready if message.persistent]
             for message in queue.ready:
                 message.redelivered = message.redelivered or not clean
+                message.seen = True
+            queue.expire(now)
+            queue.offered(now)
         self.cancelled = []

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import commands, frame
 
 from amqbroker.core.confirms import Confirms
+from amqbroker.core.limits import REFUSED
 from amqbroker.wire.outbox import Outbox
 
 
@@ -32,6 +35,7 @@ class Pair:
         self.waiting: list[int] = []
         self.answered = 0
         self.position = 1
+        self.refused: set[int] = set()
 
     def publish(self, durable: bool) -> None:
         """One more publish."""
@@ -39,21 +43,35 @@ class Pair:
         self.confirms.add(position)
         self.waiting.append(position)
 
+    def refuse(self) -> None:
+        """One more publish, that a queue has no room for."""
+        self.confirms.add(REFUSED)
+        self.waiting.append(0)
+        self.refused.add(self.confirms.publish_seq)
+
     def flush(self, synced: int) -> None:
-        """All publishes before the first that must wait are answered, by one ack."""
+        """All publishes before the first that must wait are answered, each run of them that was
+        accepted or refused by one ack or nack."""
         count = 0
         while count < len(self.waiting) and self.waiting[count] <= synced:
             count += 1
         something = self.confirms.flush(self.out, 7, synced)
         assert something == (count > 0)
+        first = self.answered + 1
         self.answered += count
         self.waiting = self.waiting[count:]
-        wanted = [("Basic.Ack", self.answered, count > 1)] if count else []
+        wanted = []
+        for refused, run in groupby(range(first, first + count), self.refused.__contains__):
+            tags = list(run)
+            wanted.append(("Basic.Nack" if refused else "Basic.Ack", tags[-1], len(tags) > 1))
         assert _written(self.out) == wanted
         assert self.confirms.pending() == bool(self.waiting)
 
 
-@given(st.lists(st.sampled_from(["durable", "transient", "batch", "synced", "turn"]), max_size=60))
+STEPS = ["durable", "transient", "refused", "batch", "synced", "turn"]
+
+
+@given(st.lists(st.sampled_from(STEPS), max_size=60))
 def test_every_publish_is_confirmed_once_and_in_order(steps: list[str]) -> None:
     """Never before its position is durable, and as soon as all before it may be confirmed too."""
     pair = Pair()
@@ -64,6 +82,8 @@ def test_every_publish_is_confirmed_once_and_in_order(steps: list[str]) -> None:
             pair.flush(pair.position - 1)
         elif step == "turn":
             pair.flush(max(0, pair.position - 2))
+        elif step == "refused":
+            pair.refuse()
         else:
             pair.publish(step == "durable")
     pair.flush(pair.position)
@@ -96,3 +116,15 @@ def test_a_million_publishes_of_one_batch_are_one_run() -> None:
     for number in range(3000):
         confirms.add(1 + number // 1000)
     assert len(confirms._runs) == 3
+
+
+def test_a_journal_that_failed_answers_what_was_refused_once() -> None:
+    pair = Pair()
+    pair.publish(True)
+    pair.refuse()
+    pair.confirms.refuse_pending(pair.out, 7)
+    assert _written(pair.out) == [("Basic.Nack", 2, True)]
+    pair.waiting = []
+    pair.answered = 2
+    pair.publish(False)
+    pair.flush(0)

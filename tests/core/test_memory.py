@@ -13,7 +13,7 @@ from amqbroker.core.queue import Queue
 from amqbroker.core.turn import Turn
 from amqbroker.message import ENTRY_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES
 from amqbroker.store.backlog import SEGMENT_MESSAGES_MAX, SEGMENT_SIZE_MAX, SegmentOutbox
-from tests.core.house import House, core, make_message, make_queue
+from tests.core.house import PERSISTENT, House, core, make_message, make_queue
 from tests.semantics.peer import Channel
 
 
@@ -26,6 +26,13 @@ def filled(turn: Turn, queue_id: int, count: int, body_bytes: int = 100) -> Queu
     for _ in range(count):
         queue.enqueue(make_message(bytes(body_bytes)))
     return queue
+
+
+def write_all(memory: Memory) -> None:
+    """All that is to go to disk is there."""
+    while memory.spilling:
+        memory.write_some()
+        memory.stored_ended(True)
 
 
 def test_a_message_counts_once_and_each_of_its_places() -> None:
@@ -69,8 +76,7 @@ def test_large_bodies_go_sooner_and_wholly() -> None:
     turn = Turn(make_memory())
     queue = filled(turn, 1, LARGE_TAIL_BYTES_MAX // 100_000 + 1, 100_000)
     turn.memory.look_at(queue.line)
-    while turn.memory.spilling:
-        turn.memory.write_some()
+    write_all(turn.memory)
     assert queue.line.ready.tail_count() == 0
     assert turn.memory.bytes == 0
 
@@ -83,8 +89,7 @@ def test_under_pressure_the_longest_tails_go_until_there_is_room() -> None:
     memory.relieve([queue.line for queue in queues])
     assert memory.spilling == [queues[1].line]
     assert not memory.is_short()
-    while memory.spilling:
-        memory.write_some()
+    write_all(memory)
     assert memory.bytes < 375_000
 
 
@@ -146,3 +151,103 @@ def test_without_memory_to_spare_reads_are_small() -> None:
     assert memory.read_length() == READ_BYTES
     memory.hold(make_message())
     assert (memory.read_length(), memory.read_ahead()) == (SMALL_READ_BYTES, 0)
+
+
+def test_a_growing_backlog_is_written_once(house: House, ch: Channel) -> None:
+    ch.declare_queue("q", durable=True)
+    body = bytes(40_000)
+    for _ in range(SEGMENT_SIZE_MAX // len(body) + 20):
+        ch.publish(body, key="q", properties=PERSISTENT)
+    line = house.queue("q").line
+    assert line.ready.on_disk > 0
+    before = sum(map(len, house._disk.files.values()))
+    house.paused = True
+    for _ in range(100):
+        ch.publish(body, key="q", properties=PERSISTENT)
+    house.paused = False
+    house.run()
+    assert sum(map(len, house._disk.files.values())) - before < 2 * len(body)
+    # What was in memory went before it.
+    assert line.ready.tail_count() == 0
+
+
+def test_messages_of_a_queue_that_is_nearly_read_stay_in_memory(house: House, ch: Channel) -> None:
+    ch.declare_queue("q")
+    ch.qos(1)
+    for _ in range(100):
+        ch.publish(bytes(40_000), key="q")
+    memory = core(house.node).memory
+    line = house.queue("q").line
+    memory.spill(line, 0)
+    house.run()
+    ch.consume("q")
+    for _ in range(100):
+        ch.publish(bytes(40_000), key="q")
+    assert line.ready.tail_count() == 100
+
+
+def test_publishers_wait_while_messages_are_on_their_way_to_disk(house: House, ch: Channel) -> None:
+    ch.declare_queue("q", durable=True)
+    memory = core(house.node).memory
+    memory.bytes_max = 1000
+    house.disk_is_slow = True
+    ch.publish(bytes(2000), key="q")
+    assert memory.flying_bytes > 2000
+    assert house.is_held_back(ch.peer.transport)  # type: ignore[arg-type]
+    ch.publish(b"later", key="q")
+    assert house.queue("q").ready_count() == 1
+    house.disk_is_slow = False
+    house.run()
+    assert house.queue("q").ready_count() == 2
+    assert memory.flying_bytes == 0
+    assert not house.is_held_back(ch.peer.transport)  # type: ignore[arg-type]
+
+
+def test_nobody_waits_for_what_cannot_go_to_disk(house: House, ch: Channel) -> None:
+    ch.declare_queue("q")
+    ch.consume("q")
+    core(house.node).memory.bytes_max = 1000
+    for _ in range(10):
+        ch.publish(bytes(2000), key="q")
+    assert not house.is_held_back(ch.peer.transport)  # type: ignore[arg-type]
+    assert house.queue("q").unacked_count == 10
+
+
+def test_what_the_disk_refuses_is_delivered_from_memory(house: House, ch: Channel) -> None:
+    ch.declare_queue("q", durable=True)
+    memory = core(house.node).memory
+    bodies = [b"%d" % number for number in range(9)]
+    for body in bodies[:3]:
+        ch.publish(body, key="q")
+    memory.bytes_max = 0
+    house.advance(0.1)
+    ch.publish(bodies[3], key="q")
+    house.disk_is_slow = True
+    house.paused = True
+    for body in bodies[4:]:
+        ch.publish(body, key="q")
+    house.paused = False
+    house.run()
+    line = house.queue("q").line
+    assert (line.ready.on_disk, len(line.flying)) == (9, 5)
+    house.break_disk()
+    house.disk_is_slow = False
+    assert line.ready.on_disk == 4
+    other = house.channel()
+    assert other.get_bodies("q") == bodies
+    assert other.declare_queue("q", passive=True).message_count == 0
+    assert memory.flying_bytes == 0
+
+
+def test_what_is_purged_on_its_way_to_disk_does_not_come_back(house: House, ch: Channel) -> None:
+    ch.declare_queue("q", durable=True)
+    memory = core(house.node).memory
+    memory.bytes_max = 0
+    house.disk_is_slow = True
+    ch.publish(b"m", key="q")
+    other = house.channel()
+    assert other.purge("q") == 1
+    house.break_disk()
+    house.disk_is_slow = False
+    assert other.get("q") is None
+    assert (memory.bytes, memory.flying_bytes) == (0, 0)

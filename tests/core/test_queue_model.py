@@ -38,6 +38,17 @@ KINDS: dict[str, dict[str, int]] = {
     "single": {"single_active": True},
     "own": {"exclusive": True},
     "prior": {"durable": True, "max_priority": 3},
+    # No multiple of 100 milliseconds: time passes in those.
+    "short": {"durable": True, "lifetime_ms": 250, "max_priority": 1},
+    "full": {"durable": True, "limit": 5, "limit_bytes": 19},
+    "shut": {"limit": 3, "refuses": True},
+}
+# What these have as arguments.
+ARGUMENTS = {
+    "max_priority": "x-max-priority",
+    "lifetime_ms": "x-message-ttl",
+    "limit": "x-max-length",
+    "limit_bytes": "x-max-length-bytes",
 }
 NAMES = sorted(KINDS)
 # Mostly the same few, so that steps meet.
@@ -107,18 +118,20 @@ class NodeMachine(RuleBasedStateMachine):
                     self.deliveries.append((channel, item))
                 elif isinstance(item, Basic.Cancel):
                     self.cancels.append((channel, str(item.consumer_tag)))
-                elif isinstance(item, Basic.Ack):
+                elif isinstance(item, Basic.Ack | Basic.Nack):
                     self.confirm(channel, item)
                 else:
                     answers.setdefault(channel, []).append(item)
         return answers
 
-    def confirm(self, channel: NaiveChannel, ack: Basic.Ack) -> None:
-        """Confirms come in order, each publish once."""
-        tag = ack.delivery_tag or 0
-        if not ack.multiple:
+    def confirm(self, channel: NaiveChannel, answer: Basic.Ack | Basic.Nack) -> None:
+        """Confirms come in order, each publish once; what was refused is nacked."""
+        tag = answer.delivery_tag or 0
+        if not answer.multiple:
             assert tag == channel.confirmed + 1
         assert channel.confirmed < tag
+        for each in range(channel.confirmed + 1, tag + 1):
+            assert (each in channel.refused) == isinstance(answer, Basic.Nack), show(answer)
         channel.confirmed = tag
 
     deliveries: list[tuple[NaiveChannel, Message]]
@@ -135,6 +148,8 @@ class NodeMachine(RuleBasedStateMachine):
             heads: dict[NaiveChannel, Message] = {}
             for channel, message in pending:
                 heads.setdefault(channel, message)
+            for queue in self.model.queues.values():
+                queue.expire(self.house.now)
             for channel, message in heads.items():
                 consumer = channel.consumers[str(message.method.consumer_tag)]  # type: ignore[attr-defined]
                 if message.body == next(iter(m.body for m in consumer.queue.ready), None):
@@ -146,11 +161,13 @@ class NodeMachine(RuleBasedStateMachine):
             served.setdefault(consumer.queue, []).append(consumer)
         assert sorted(self._names(self.cancels)) == sorted(self._names(self.model.cancelled))
         for queue in self.model.queues.values():
+            queue.expire(self.house.now)
             takers = queue.takers()
             assert not queue.ready or not takers, f"{queue.name} keeps {queue.ready} from {takers}"
             for consumer in served.get(queue, []):
                 above = [each for each in takers if each.priority > consumer.priority]
                 assert not above, "served although a higher priority had room"
+            queue.offered(self.house.now)
         self.deliveries = []
         self.cancels = []
         self.model.cancelled = []
@@ -247,8 +264,14 @@ class NodeMachine(RuleBasedStateMachine):
         self.house.restart(clean=clean)
         self.wires = {}
         self.peers = {}
-        self.model.restart(clean)
+        self.model.restart(clean, self.house.now)
         self.start()
+
+    @rule(tenths=st.integers(1, 4))
+    def wait(self, tenths: int) -> None:
+        """Time passes."""
+        self.house.advance(tenths / 10)
+        self.settle()
 
     # Queues.
 
@@ -274,12 +297,13 @@ class NodeMachine(RuleBasedStateMachine):
         if queue is not None and queue.owner != owner:
             return
         single = bool(kind.get("single_active"))
-        max_priority = kind.get("max_priority", 0)
-        arguments: FieldTable = {}
+        arguments: FieldTable = {
+            argument: kind[word] for word, argument in ARGUMENTS.items() if word in kind
+        }
         if single:
             arguments["x-single-active-consumer"] = True
-        if max_priority:
-            arguments["x-max-priority"] = max_priority
+        if kind.get("refuses"):
+            arguments["x-overflow"] = "reject-publish"
         method = Queue.Declare(
             queue=name,
             durable=bool(kind.get("durable")),
@@ -294,11 +318,16 @@ class NodeMachine(RuleBasedStateMachine):
                 durable=bool(kind.get("durable")),
                 auto_delete=bool(kind.get("auto_delete")),
                 single_active=single,
-                max_priority=max_priority,
+                max_priority=kind.get("max_priority", 0),
                 owner=owner,
+                lifetime=kind["lifetime_ms"] / 1000 if "lifetime_ms" in kind else None,
+                limit=kind.get("limit"),
+                limit_bytes=kind.get("limit_bytes"),
+                refuses=bool(kind.get("refuses")),
             )
             self.model.declare(queue)
-            self.answer(channel, Queue.Bind(queue=name, exchange="amq.fanout"), Queue.BindOk)
+            if not queue.refuses:
+                self.answer(channel, Queue.Bind(queue=name, exchange="amq.fanout"), Queue.BindOk)
         assert isinstance(ok, Queue.DeclareOk)
         assert (ok.message_count, ok.consumer_count) == (len(queue.ready), len(queue.consumers))
         self.settle()
@@ -322,29 +351,43 @@ class NodeMachine(RuleBasedStateMachine):
         name=st.sampled_from([*NAMES, "durable", "*", "*"]),
         count=st.integers(1, 6),
         persistent=st.sampled_from([True, True, False]),
+        lifetime_ms=st.sampled_from([None, None, None, None, 0, 150, 450]),
     )
-    def publish(self, pick: int, name: str, count: int, persistent: bool) -> None:
-        """To one queue by name, or to all of them."""
+    def publish(
+        self, pick: int, name: str, count: int, persistent: bool, lifetime_ms: int | None = None
+    ) -> None:
+        """To one queue by name, or to all that do not refuse; perhaps with a time to live."""
         channel = self.channel(pick)
         wire = self.wires[channel]
         named = [self.model.queues[name]] if name in self.model.queues else []
-        queues = list(self.model.queues.values()) if name == "*" else named
+        open_queues = [each for each in self.model.queues.values() if not each.refuses]
+        queues = open_queues if name == "*" else named
+        if any(queue.refuses for queue in queues):
+            # One at a time: what consumers take in between would count.
+            if channel.transaction is not None:
+                return
+            count = 1
+        lifetime = None if lifetime_ms is None else lifetime_ms / 1000
         self.house.paused = True
         for _ in range(count):
             self.bodies += 1
-            body = b"%d" % self.bodies
+            body = b"%04d" % self.bodies
             properties = Basic.Properties(
-                delivery_mode=2 if persistent else 1, priority=priority_of(body)
+                delivery_mode=2 if persistent else 1,
+                priority=priority_of(body),
+                expiration=None if lifetime_ms is None else str(lifetime_ms),
             )
             exchange = "amq.fanout" if name == "*" else ""
             wire.publish(body, exchange=exchange, key=name, properties=properties)
             if channel.publish_seq is not None:
                 channel.publish_seq += 1
             if channel.transaction is not None:
-                channel.transaction.publishes.append((body, persistent, queues))
+                channel.transaction.publishes.append((body, persistent, lifetime, queues))
                 continue
             for queue in queues:
-                queue.publish(body, persistent)
+                taken = queue.publish(body, persistent, self.house.now, lifetime)
+                if not taken and channel.publish_seq is not None:
+                    channel.refused.add(channel.publish_seq)
         self.house.paused = False
         self.settle()
         assert channel.publish_seq is None or channel.confirmed == channel.publish_seq
@@ -365,7 +408,7 @@ class NodeMachine(RuleBasedStateMachine):
             channel.transaction = channel.transaction or NaiveTransaction()
         elif what == "commit":
             self.answer(channel, Tx.Commit(), Tx.CommitOk)
-            channel.commit()
+            channel.commit(self.house.now)
         else:
             self.answer(channel, Tx.Rollback(), Tx.RollbackOk)
             channel.roll_back()

@@ -13,7 +13,9 @@ from tests.core.house import make_entry, make_queue
 STEPS = st.lists(
     st.tuples(
         st.integers(0, 5) | st.integers(60, 200),
-        st.sampled_from(["take", "take", "until", "until", "again", "all", "restore", "unknown"]),
+        st.sampled_from(
+            ["take", "take", "until", "until", "below", "again", "all", "restore", "unknown"]
+        ),
         st.floats(0, 1),
     ),
     min_size=1,
@@ -57,6 +59,11 @@ class Pair:
             wanted = [entry for key, entry in self.model.items() if key <= tag]
             found = self.unacked.take_until(tag)
             assert found == (wanted or None)
+            self._gone(wanted)
+        elif action == "below":
+            # Of a tag that need not be outstanding.
+            wanted = [entry for key, entry in self.model.items() if key < tag + 1]
+            assert self.unacked.take_below(tag + 1) == wanted
             self._gone(wanted)
         elif action == "all":
             assert self.unacked.take_all() == list(self.model.values())

@@ -47,6 +47,7 @@ def test_what_is_accepted(definition: dict[str, object]) -> None:
         ({"dead-letter-exchange": 1}, "1 is not a valid dead letter exchange name"),
         ({"dead-letter-routing-key": []}, "[] is not a valid dead letter routing key"),
         ({"alternate-exchange": 5}, "5 is not a valid alternate exchange name"),
+        ({"consumer-timeout": 0}, "0 is not a valid consumer timeout"),
         ({"delivery-limit": -2}, "-2 is not a valid delivery limit"),
         ({"queue-mode": "eager"}, '<<"eager">> is not a valid queue-mode value'),
         ({"queue-version": True}, "true is not a valid queue-version value"),

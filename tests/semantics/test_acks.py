@@ -7,7 +7,7 @@ from pamqp.commands import Basic
 
 from . import wire
 from .conftest import Bench
-from .marks import fact, not_yet
+from .marks import fact
 from .peer import Channel
 
 
@@ -146,7 +146,6 @@ def test_fact_177_nack_multiple(bench: Bench) -> None:
 
 
 @fact(177)
-@not_yet("dead-lettering")
 def test_fact_177_rejected_messages_are_dead_lettered(bench: Bench) -> None:
     ch = bench.channel()
     queue, dead = bench.name(), bench.name("dead")
@@ -381,4 +380,21 @@ def test_fact_187_credit_is_per_consumer(bench: Bench) -> None:
     ch.expect_delivery(b"2", "b")
     ch.ack(first.tag)
     ch.expect_delivery(b"3", "a")
+    ch.expect_nothing(queue)
+
+
+@fact(181)
+def test_fact_181_a_late_consumer_is_cancelled_where_a_timeout_is_set(memory_bench: Bench) -> None:
+    """Its messages go back, and the channel stays open (RabbitMQ 3.13 closes it)."""
+    ch, queue = memory_bench.channel(), memory_bench.name()
+    ch.declare_queue(queue, arguments={"x-consumer-timeout": 60_000})
+    ch.fill(queue, b"1")
+    ch.consume(queue, "c")
+    ch.expect_delivery(b"1")
+    memory_bench.advance(70)
+    assert ch.expect(Basic.Cancel).consumer_tag == "c"
+    again = ch.must_get(queue)
+    assert (again.body, again.redelivered) == (b"1", True)
+    ch.ack(1)
+    ch.ack(again.tag)
     ch.expect_nothing(queue)

@@ -6,7 +6,7 @@ import pytest
 from pamqp.commands import Basic, Confirm, Tx
 
 from .conftest import Bench
-from .marks import differs_on_reference, fact, not_yet
+from .marks import differs_on_reference, fact
 from .peer import Channel
 
 PERSISTENT = Basic.Properties(delivery_mode=2)
@@ -78,7 +78,6 @@ def test_fact_149_every_publish_is_confirmed_once(bench: Bench) -> None:
 
 
 @fact(149)
-@not_yet("length limits")
 def test_fact_149_multiple_does_not_jump_over_a_nack(bench: Bench) -> None:
     ch = bench.channel()
     full, free = bench.name(), bench.name()
@@ -128,7 +127,6 @@ def test_fact_150_consumed_and_acked_is_confirmed(bench: Bench) -> None:
 
 
 @fact(151)
-@not_yet("length limits")
 def test_fact_151_one_refusing_queue_makes_a_nack(bench: Bench) -> None:
     ch = bench.channel()
     x, full, free = bench.name("x"), bench.name(), bench.name()
@@ -147,7 +145,6 @@ def test_fact_151_one_refusing_queue_makes_a_nack(bench: Bench) -> None:
 
 
 @fact(153)
-@not_yet("length limits")
 def test_fact_153_refusal_is_silent_without_confirms(bench: Bench) -> None:
     ch = bench.channel()
     queue = bench.name()
@@ -283,7 +280,6 @@ def test_fact_157_persistent_publishes_and_acks_commit_together(bench: Bench) ->
 
 
 @fact(158)
-@not_yet("length limits")
 def test_fact_158_refused_publish_fails_the_commit(bench: Bench) -> None:
     ch = bench.channel()
     full, free = bench.name(), bench.name()

@@ -9,7 +9,7 @@ from pamqp.commands import Basic, Exchange
 
 from . import wire
 from .conftest import Bench
-from .marks import fact, not_yet
+from .marks import fact
 from .peer import Channel
 
 Properties = Basic.Properties
@@ -213,7 +213,6 @@ def test_fact_003_return_comes_before_the_ack(bench: Bench) -> None:
 
 
 @fact(146)
-@not_yet("length limits")
 def test_fact_146_a_full_queue_does_not_return(bench: Bench) -> None:
     ch = bench.channel()
     queue = bench.name()

@@ -339,7 +339,8 @@ class NodeBroker(Broker):
         return self.node.must_pause(transport._id)
 
     def break_disk(self) -> None:
-        """The disk refuses the next batch."""
+        """The disk refuses the next batch, or the one that is being written."""
+        self._batch = None
         self.node.journal_failed("no space left on device")
         self.run()
 

@@ -1,0 +1,109 @@
+"""Length limits of queues, and what happens to a message that is too much.
+
+Ready messages count, and the bytes of their bodies; what is out for delivery does not. Where the
+queue drops its head, a message comes in first and is offered to consumers; then messages go from
+the head until what is left is within the limits. Where it refuses, it looks before the message
+comes in: with what waits at that moment and without asking consumers whether they want this one.
+
+A limit on bytes of a queue that was on disk at a start may be based on an estimate, until the
+segment that was settled in part is read (store/backlog.py). A head that must go and is on disk is
+read first: until then the queue is longer than it may be.
+
+Source: RabbitMQ's `rabbit_amqqueue_process` (`maybe_deliver_or_enqueue`, `maybe_drop_head`,
+`will_overflow`, `over_max_length`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mypy_extensions import i64
+
+from amqbroker.core.discard import MAXLEN
+from amqbroker.core.entry import QueueEntry
+from amqbroker.core.expiry import deadline_of
+from amqbroker.core.rules import DROP_HEAD, NO_LIMIT, REJECT_PUBLISH_DLX
+
+if TYPE_CHECKING:
+    from amqbroker.core.line import Line
+    from amqbroker.core.queue import Queue
+    from amqbroker.message import Message
+
+# What enqueue returns, instead of a journal position, for a message that was refused.
+REFUSED: Final = -1
+
+
+def enqueue(queue: Queue, line: Line, message: Message) -> i64:
+    """A message for a queue with rules; as `Queue.enqueue`."""
+    if refuses(queue, message):
+        # Consumers may take, and time may have taken, what is in the way.
+        queue.catch_up()
+        if refuses(queue, message):
+            _refuse(queue, line, message)
+            return REFUSED
+    return line.append(message, deadline_of(queue, message))
+
+
+def refuses(queue: Queue, message: Message) -> bool:
+    """Whether the queue has no room for this message, and does not make any."""
+    rules = queue.rules
+    if rules.overflow == DROP_HEAD:
+        return False
+    if rules.max_length != NO_LIMIT and queue.ready_count() >= rules.max_length:
+        return True
+    if rules.max_length_bytes == NO_LIMIT:
+        return False
+    return queue.ready_bytes() + len(message.body) > rules.max_length_bytes
+
+
+def _refuse(queue: Queue, line: Line, message: Message) -> None:
+    """The message does not come in; it may be dead-lettered all the same."""
+    if queue.rules.overflow == REJECT_PUBLISH_DLX:
+        line.memory.hold(message)
+        queue.discard([QueueEntry(message, line, line.next_index)], MAXLEN)
+
+
+def drop_head(queue: Queue, drops_max: i64) -> i64:
+    """Remove messages from the head while there are too many; how much was done, at most
+    `drops_max`.
+
+    If the head is on disk and must go, the queue's `wants_head` is set.
+    """
+    rules = queue.rules
+    if rules.overflow != DROP_HEAD:
+        return 0
+    dropped: list[QueueEntry] = []
+    drops: i64 = 0
+    while drops < drops_max:
+        excess = _excess(queue.ready_count(), rules.max_length)
+        excess_bytes = _excess(queue.ready_bytes(), rules.max_length_bytes)
+        line = queue.first_line()
+        ready = line.ready
+        if (excess == 0 and excess_bytes == 0) or ready.count == 0:
+            break
+        if ready.paged and not ready.is_loaded():
+            if not _drop_whole_segment(queue, line, excess, excess_bytes):
+                queue.wants_head = True
+                break
+        else:
+            dropped.append(ready.take())
+        drops += 1
+    if dropped:
+        queue.discard(dropped, MAXLEN)
+    return drops
+
+
+def _excess(present: i64, limit: i64) -> i64:
+    return 0 if limit == NO_LIMIT or present <= limit else present - limit
+
+
+def _drop_whole_segment(queue: Queue, line: Line, excess: i64, excess_bytes: i64) -> bool:
+    """Drop the line's next segment unread, if all of it must go and nobody wants to have it."""
+    backlog = line.backlog
+    assert backlog is not None, queue.name
+    segment = backlog.next_segment()
+    fits = segment.unread <= excess or (excess_bytes > 0 and segment.unread_bytes <= excess_bytes)
+    if not fits or queue.rules.dead_letter_exchange is not None:
+        return False
+    line.drop_segment()
+    return True

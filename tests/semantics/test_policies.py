@@ -1,0 +1,92 @@
+"""Policies as clients see them (facts 92, 135, 136); they are set from inside, in memory only."""
+
+from __future__ import annotations
+
+from amqbroker.management import policies
+
+from .conftest import Bench
+from .marks import fact
+from .peer import Channel
+
+
+def _set(bench: Bench, name: str, pattern: str, priority: int = 0, **settings: object) -> None:
+    broker = bench.node.node._broker
+    definition = {key.replace("_", "-"): value for key, value in settings.items()}
+    policies.set_policy(broker, "/", name, pattern, definition, priority)
+
+
+def _set_as_operator(bench: Bench, name: str, pattern: str, **settings: object) -> None:
+    broker = bench.node.node._broker
+    definition = {key.replace("_", "-"): value for key, value in settings.items()}
+    policies.set_operator_policy(broker, "/", name, pattern, definition)
+
+
+def _lifetime_s(bench: Bench, ch: Channel, queue: str) -> int:
+    """How many seconds an unused queue lives, within ten; passive declares would be use."""
+    for second in range(10, 100, 10):
+        bench.advance(10.0)
+        if queue not in bench.node.node._broker.vhosts["/"].queues:
+            return second
+    return 0
+
+
+@fact(135)
+def test_fact_135_of_numbers_the_smaller_one_holds(memory_bench: Bench) -> None:
+    ch = memory_bench.channel()
+    _set(memory_bench, "p", "^q", expires=25_000)
+    ch.declare_queue("q1", arguments={"x-expires": 45_000})
+    assert _lifetime_s(memory_bench, ch, "q1") == 30
+    ch.declare_queue("q2", arguments={"x-expires": 15_000})
+    assert _lifetime_s(memory_bench, ch, "q2") == 20
+
+
+@fact(135, 92)
+def test_fact_135_of_texts_the_argument_holds(memory_bench: Bench) -> None:
+    ch = memory_bench.channel()
+    for name in ("argued", "set"):
+        ch.declare_queue(name)
+        ch.declare_exchange(f"to-{name}", "fanout")
+        ch.bind(name, f"to-{name}")
+    _set(memory_bench, "p", "^e", alternate_exchange="to-set")
+    ch.declare_exchange("e1", arguments={"alternate-exchange": "to-argued"})
+    ch.declare_exchange("e2")
+    ch.publish(b"1", exchange="e1", key="nowhere")
+    ch.publish(b"2", exchange="e2", key="nowhere")
+    assert (ch.get_bodies("argued"), ch.get_bodies("set")) == ([b"1"], [b"2"])
+
+
+@fact(136)
+def test_fact_136_the_highest_priority_holds_alone(memory_bench: Bench) -> None:
+    """Nothing is merged from other policies that match; without a match there is none."""
+    ch = memory_bench.channel()
+    _set(memory_bench, "low", "^q", 1, expires=15_000)
+    _set(memory_bench, "high", "^q1", 2, max_length=5)
+    for queue in ("q1", "q2", "other"):
+        ch.declare_queue(queue)
+    assert _lifetime_s(memory_bench, ch, "q2") == 20
+    assert ch.queue_exists("q1")
+    assert ch.queue_exists("other")
+
+
+@fact(136)
+def test_fact_136_an_operator_policy_merges_with_the_smaller_number(memory_bench: Bench) -> None:
+    ch = memory_bench.channel()
+    _set(memory_bench, "p", "^q", expires=25_000)
+    _set_as_operator(memory_bench, "o", "^q1", expires=15_000)
+    _set_as_operator(memory_bench, "o2", "^q2", expires=45_000)
+    ch.declare_queue("q1")
+    assert _lifetime_s(memory_bench, ch, "q1") == 20
+    ch.declare_queue("q2")
+    assert _lifetime_s(memory_bench, ch, "q2") == 30
+
+
+@fact(136)
+def test_fact_136_a_policy_holds_at_once_and_after_a_restart(memory_bench: Bench) -> None:
+    ch = memory_bench.channel()
+    ch.declare_queue("q", durable=True)
+    _set(memory_bench, "p", "^q", expires=15_000)
+    ch.sync()
+    memory_bench.broker.restart(clean=True)
+    ch = memory_bench.channel()
+    assert ch.queue_exists("q")
+    assert _lifetime_s(memory_bench, ch, "q") == 20
