@@ -101,6 +101,8 @@ def _settings() -> dict[str, Any]:
         allowed.setdefault(entry["user"], {})[entry["vhost"]] = rights
     return {
         "log": {"level": "warning"},
+        # As in RabbitMQ before 4.0.
+        "dead_letters": {"published_history": "believed"},
         "vhosts": [
             {"name": name, **{key.replace("-", "_"): value for key, value in limits.items()}}
             for name, limits in {"/": {}, **definitions.VHOSTS}.items()

@@ -19,6 +19,8 @@ _BODY_CHARS: Final = 60
 _MADE_UP: Final = re.compile(r"(amq\.gen-|amq\.ctag-)[A-Za-z0-9_-]{22}(?![A-Za-z0-9_-])")
 #: 3.10 does not say which access it is that it refuses; later ones do.
 _ACCESS: Final = re.compile(r"(?:configure|write|read) (access to )")
+#: Headers that dead letters have since 3.13.
+_LAST_DEATH: Final = re.compile(r", x-last-death-(?:exchange|queue|reason)=S:[^,}]*")
 _REPLY_TO: Final = re.compile(r"(amq\.rabbitmq\.reply-to)\.[A-Za-z0-9_.=+/-]+")
 
 
@@ -33,7 +35,7 @@ class Record:
     def add(self, stream: str, text: str) -> None:
         """One more line, once what is accidental has been taken out of it."""
         text = text.replace(self._prefix, "").replace(self._vhost, "vhost '/'")
-        text = _ACCESS.sub(r"\1", _MADE_UP.sub(r"\1?", text))
+        text = _ACCESS.sub(r"\1", _MADE_UP.sub(r"\1?", _LAST_DEATH.sub("", text)))
         self.streams.setdefault(stream, []).append(_REPLY_TO.sub(r"\1.?", text))
 
     def lines(self) -> list[str]:
