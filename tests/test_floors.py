@@ -86,6 +86,8 @@ STARTED = {
 
 # Modules without a test file of their own name, and the file that tests them.
 TESTED_BY = {
+    "core/events.py": "semantics/test_events.py",
+    "core/tracing.py": "semantics/test_tracing.py",
     "store/batch.py": "store/test_journal.py",
     "__main__.py": "cli/test_serve.py",
     "pytest_plugin.py": "test_testing.py",

@@ -10,7 +10,7 @@ from typing import Final
 
 from amqbroker.errors import AmqpError, precondition_failed
 from amqbroker.exchanges.base import Table
-from amqbroker.exchanges.terms import field_type
+from amqbroker.exchanges.terms import field_type, term
 
 # Ten years: RabbitMQ's largest timer.
 TIME_MS_MAX: Final = 315_360_000_000
@@ -84,15 +84,6 @@ KNOWN_ARGUMENTS: Final = (
     "x-delivery-limit",
     "x-consumer-timeout",
 )
-COUNTS: Final = (
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-max-in-memory-length",
-    "x-max-in-memory-bytes",
-    "x-max-priority",
-    "x-delivery-limit",
-)
-CLUSTER_SIZES: Final = ("x-quorum-initial-group-size", "x-initial-cluster-size")
 # Of consumers: refused where the queue's type does not know them, while others are ignored.
 CONSUMER_ARGUMENTS: Final = {
     CLASSIC: ("x-cancel-on-ha-failover", "x-credit", "x-priority"),
@@ -105,7 +96,24 @@ KNOWN_CONSUMER_ARGUMENTS: Final = (
     "x-stream-offset",
 )
 OVERFLOWS: Final = ("drop-head", "reject-publish", "reject-publish-dlx")
-STRATEGIES: Final = ("at-most-once", "at-least-once")
+DEAD_LETTER_STRATEGIES: Final = ("at-most-once", "at-least-once")
+LEADER_LOCATORS: Final = ("client-local", "balanced", "random", "least-leaders")
+# Which texts an argument may be, and the reason why others are refused.
+CHOICES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
+    "x-dead-letter-strategy": (DEAD_LETTER_STRATEGIES, "invalid_dlx_strategy"),
+    "x-overflow": (OVERFLOWS, "invalid_overflow"),
+    "x-queue-leader-locator": (LEADER_LOCATORS, "invalid_queue_locator_arg"),
+}
+COUNTS: Final = (
+    "x-delivery-limit",
+    "x-max-in-memory-bytes",
+    "x-max-in-memory-length",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+    "x-queue-version",
+    "x-quorum-initial-group-size",
+)
 
 
 def queue_type(arguments: Table) -> str:
@@ -127,7 +135,7 @@ def check_queue_arguments(resource: str, arguments: Table) -> None:
                 f"invalid arg '{key}' for {resource} of queue type rabbit_{kind}_queue"
             )
     for key in KNOWN_ARGUMENTS:
-        reason = _reason(key, arguments[key], arguments) if key in arguments else ""
+        reason = reason_against(key, arguments[key], arguments) if key in arguments else ""
         if reason:
             raise precondition_failed(f"invalid arg '{key}' for {resource}: {reason}")
 
@@ -142,22 +150,17 @@ def check_consumer_arguments(resource: str, kind: str, arguments: Table) -> None
             )
 
 
-def _reason(key: str, value: object, arguments: Table) -> str:
+def reason_against(key: str, value: object, arguments: Table) -> str:
     """Why this value is refused, as RabbitMQ prints it; empty if it is not."""
     if key in ("x-consumer-timeout", "x-expires", "x-message-ttl"):
         return time_error(value, zero=key == "x-message-ttl")
     if key in COUNTS:
         return _count(key, value)
-    if key in CLUSTER_SIZES:
-        return _integer(value) or ("{value_zero,0}" if value == 0 else "")
-    if key == "x-overflow":
-        return _choice(value, OVERFLOWS, "invalid_overflow")
+    if key in CHOICES:
+        choices, reason = CHOICES[key]
+        return _choice(value, choices, reason)
     if key == "x-queue-mode":
-        return _choice(value, ("default", "lazy"), _unsupported("mode", value))
-    if key == "x-queue-version":
-        return _integer(value) or ("" if value in (1, 2) else _unsupported("version", value))
-    if key == "x-dead-letter-strategy":
-        return _choice(value, STRATEGIES, "invalid_dlx_strategy")
+        return _choice(value, ("default", "lazy"), f"\"unsupported queue mode '{value}'\"")
     if key == "x-dead-letter-routing-key":
         if not isinstance(value, str):
             return _unacceptable(value)
@@ -165,16 +168,12 @@ def _reason(key: str, value: object, arguments: Table) -> str:
     if key == "x-single-active-consumer":
         return "" if isinstance(value, bool) else _unacceptable(value)
     if key == "x-queue-type":
-        return _choice(value, (CLASSIC, QUORUM), _unsupported("type", value))
+        return _choice(value, (CLASSIC, QUORUM), f"\"unsupported queue type '{value}'\"")
     return ""
 
 
 def _unacceptable(value: object) -> str:
     return f"{{unacceptable_type,{field_type(value)}}}"
-
-
-def _unsupported(what: str, value: object) -> str:
-    return f"\"unsupported queue {what} '{value}'\""
 
 
 def _choice(value: object, choices: tuple[str, ...], reason: str) -> str:
@@ -207,7 +206,13 @@ def _count(key: str, value: object) -> str:
     if reason:
         return reason
     assert isinstance(value, int)
-    return f"{{max_value_exceeded,{value}}}" if key == "x-max-priority" and value > 255 else ""
+    if key == "x-max-priority" and value > 255:
+        return f"{{max_value_exceeded,{value}}}"
+    if key == "x-quorum-initial-group-size" and value == 0:
+        return "{value_zero,0}"
+    if key == "x-queue-version" and value not in (1, 2):
+        return f"\"unsupported queue version '{value}'\""
+    return ""
 
 
 def check_equivalent_flag(name: str, resource: str, received: object, current: object) -> None:
@@ -252,7 +257,7 @@ def flag(value: object) -> str:
     """A flag, a name or an argument's value as error texts print it."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return term(value) if isinstance(value, (dict, list)) else str(value)
 
 
 def with_type(value: object) -> str:

@@ -18,6 +18,7 @@ from amqbroker.core.consumer import Consumer
 from amqbroker.core.held import HeldGet
 from amqbroker.core.names import made_up_name, queue_resource
 from amqbroker.core.reply_to import REPLY_QUEUE, ReplyConsumer
+from amqbroker.core.tracing import trace_delivery
 from amqbroker.errors import access_refused, not_allowed, not_implemented, precondition_failed
 from amqbroker.exchanges.base import Table
 from amqbroker.exchanges.terms import field_type
@@ -202,6 +203,8 @@ def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
         client.payload_size_max,
     )
     client.mark_output()
+    if channel.vhost.traced:
+        trace_delivery(channel, queue.name, entry.message, entry.redelivered)
     if no_ack:
         entry.line.settle(entry)
         return

@@ -33,8 +33,10 @@ from mypy_extensions import i64
 from amqbroker.message import IN_SEGMENT, PENDING, SETTLED, WRITTEN, Entry
 from amqbroker.store.backlog import Backlog, Segment, SegmentOutbox
 from amqbroker.store.batch import Batch as Batch
-from amqbroker.store.ranges import Ranges, merged
+from amqbroker.store.counts import Counts
+from amqbroker.store.ranges import merged
 from amqbroker.store.records import (
+    DELIVERIES,
     FILE_HEADER_BYTES,
     JOURNAL_MAGIC,
     REDELIVERED_RANGES,
@@ -44,7 +46,7 @@ from amqbroker.store.records import (
     file_header,
     header_crc,
 )
-from amqbroker.store.recovery import Recovered
+from amqbroker.store.recovery import QueueState, Recovered
 
 # A file is small enough to be read at once, and large enough that most messages die before their
 # file is full.
@@ -65,27 +67,6 @@ NONE: Final = -2  # no index, no file; its successor is none either
 
 
 @final
-class _QueueState:
-    """What a start found of a queue that is not open yet."""
-
-    __slots__ = ("live", "next_index", "next_segment", "redelivered", "segments")
-
-    def __init__(
-        self,
-        next_index: i64,
-        live: dict[int, int],
-        segments: list[Segment],
-        redelivered: Ranges,
-        next_segment: i64,
-    ) -> None:
-        self.next_index: i64 = next_index
-        self.live = live
-        self.segments = segments
-        self.redelivered = redelivered
-        self.next_segment: i64 = next_segment
-
-
-@final
 class _File:
     """A journal file on disk, and how many entries in it live."""
 
@@ -101,6 +82,7 @@ class Journal:
 
     __slots__ = (
         "_appended",
+        "_counted",
         "_covered",
         "_defined",
         "_definitions",
@@ -159,6 +141,7 @@ class Journal:
         self._appended: list[Entry] = []
         self._defined: list[tuple[bytes, bytes | None]] = []
         self._dirty: list[QueueLog] = []
+        self._counted: list[QueueLog] = []  # logs with new counts of deliveries
         self._ranges: i64 = 0  # settled ranges of all logs
         self._settle_deadline = -1.0  # -1: not known, `due` has not been asked since
         self._settles_are_due = False
@@ -174,7 +157,7 @@ class Journal:
         # What the files hold.
         self._definitions: dict[bytes, bytes] = dict(recovered.definitions)
         self._logs: dict[int, QueueLog] = {}
-        self._queue_states: dict[int, _QueueState] = {}
+        self._queue_states: dict[int, QueueState] = {}
         self._writer = BlockWriter(recovered.sequence)
         self._files: list[_File] = []
         self._files_by_number: dict[int, _File] = {}
@@ -192,6 +175,7 @@ class Journal:
             log = QueueLog(self, queue_id, 0, {})
         else:
             log = QueueLog(self, queue_id, state.next_index, state.live)
+            log.counts.in_segments = state.deliveries
             log.backlog.recover(state.segments, state.redelivered, state.next_segment)
         self._logs[queue_id] = log
         if queue_id >= self.next_queue_id:
@@ -381,16 +365,10 @@ class Journal:
                 self._add_file(found.number)
                 if found.last_sequence > recovered.snapshot_sequence:
                     self._covered = min(self._covered, found.number)
-        for queue_id, next_index in recovered.next_index.items():
-            live = recovered.live.get(queue_id, {})
-            segments = recovered.segments.get(queue_id, [])
-            redelivered = recovered.redelivered.get(queue_id)
-            if redelivered is None:
-                redelivered = Ranges()
-            self._queue_states[queue_id] = _QueueState(
-                next_index, live, segments, redelivered, recovered.next_segment.get(queue_id, 1)
-            )
-            for number, count in live.items():
+        for queue_id in recovered.next_index:
+            state = QueueState(recovered, queue_id)
+            self._queue_states[queue_id] = state
+            for number, count in state.live.items():
                 self._files_by_number[number].live += count
 
     def _add_file(self, number: i64) -> _File:
@@ -460,6 +438,9 @@ class Journal:
 
     def _encode_settled(self) -> None:
         writer = self._writer
+        for log in self._counted:
+            writer.ranges(DELIVERIES, log.queue_id, log.counts.take())
+        self._counted = []
         for log in self._dirty:
             ranges = log._take_ranges()
             if ranges:
@@ -520,6 +501,7 @@ class Journal:
                     writer.segment(segment.part(segment.last + 1))
                     if segment.settled.total:
                         writer.ranges(SETTLED_RANGES, log.queue_id, segment.settled.items())
+            writer.ranges(DELIVERIES, log.queue_id, log.counts.kept(log.backlog))
         for key, value in self._definitions.items():
             writer.define(key, value)
         writer.end()
@@ -541,6 +523,7 @@ class QueueLog:
         "_live",
         "_ranges",
         "backlog",
+        "counts",
         "next_index",
         "queue_id",
     )
@@ -551,6 +534,7 @@ class QueueLog:
         self.queue_id: i64 = queue_id
         self.next_index: i64 = next_index  # what the queue's next entry must at least have
         self.backlog = Backlog(queue_id, journal.segments)
+        self.counts = Counts({})
         self._journal = journal
         self._live = live  # entries of this queue that live, by journal file
         self._appended: i64 = 0  # entries that wait for the next batch
@@ -596,6 +580,15 @@ class QueueLog:
             entry.state = SETTLED
             self._appended -= 1
 
+    def returned(self, entry: Entry) -> None:
+        """This entry was delivered and came back: a start shall know how often."""
+        journal = self._journal
+        if entry.state != WRITTEN or self._is_closed or journal.broken:
+            return
+        if self.counts.note(entry):
+            journal._counted.append(self)
+            journal._ranges += 1
+
     def settle_all(self, entries: list[Entry]) -> None:
         """All these entries are done with."""
         for entry in entries:
@@ -626,6 +619,7 @@ class QueueLog:
         self._first = NONE
         self._last = NONE
         self._is_closed = True
+        self.counts = Counts({})
         self.backlog.close()
         del journal._logs[self.queue_id]
 

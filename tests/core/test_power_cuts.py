@@ -58,9 +58,11 @@ class FolderDisk:
 class CutHouse(House):
     """A node on a fake disk."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(
+        self, random: Random, journal_bytes: tuple[int, ...] = (600, 2_000, 20_000)
+    ) -> None:
         self._draws = random
-        self.folder = FolderDisk(random.choice([600, 2_000, 20_000]))
+        self.folder = FolderDisk(random.choice(journal_bytes))
         super().__init__()
 
     def _start(self) -> None:

@@ -1,4 +1,4 @@
-"""Policies as clients see them (facts 92, 135, 136); they are set from inside, in memory only."""
+"""Policies as clients see them (facts 92, 135, 136): set from inside, in memory only."""
 
 from __future__ import annotations
 
