@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
-
-import yaml
+from typing import Final
 
 from interop import broker as amqbroker
 from interop.beside import definitions
@@ -85,38 +83,16 @@ def rabbitmq() -> Iterator[Broker]:
 
 @contextmanager
 def ours() -> Iterator[Broker]:
-    """amqbroker as it is in this checkout, with the same users and virtual hosts."""
+    """amqbroker as it is in this checkout, with the same definitions."""
     with TemporaryDirectory(prefix="beside-amqbroker-") as folder:
         settings = Path(folder, "amqbroker.yaml")
-        settings.write_text(yaml.safe_dump(_settings()))
-        with amqbroker.started(f"{amqbroker.DEFAULT_COMMAND} --config {settings}") as running:
-            yield Broker("amqbroker", Address.parse(running.uri))
-
-
-def _settings() -> dict[str, Any]:
-    contents = definitions.definitions()
-    allowed: dict[str, dict[str, dict[str, str]]] = {}
-    for entry in contents["permissions"]:
-        rights = {key: entry[key] for key in ("configure", "write", "read")}
-        allowed.setdefault(entry["user"], {})[entry["vhost"]] = rights
-    return {
-        "log": {"level": "warning"},
         # As in RabbitMQ before 4.0.
-        "dead_letters": {"published_history": "believed"},
-        "vhosts": [
-            {"name": name, **{key.replace("-", "_"): value for key, value in limits.items()}}
-            for name, limits in {"/": {}, **definitions.VHOSTS}.items()
-        ],
-        "users": [
-            {
-                "name": user["name"],
-                "password_hash": user["password_hash"],
-                "tags": [tag for tag in [user["tags"]] if tag],
-                "permissions": allowed.get(user["name"], {}),
-            }
-            for user in contents["users"]
-        ],
-    }
+        settings.write_text("dead_letters: {published_history: believed}\nlog: {level: warning}\n")
+        contents = Path(folder, "definitions.json")
+        contents.write_text(json.dumps(definitions.definitions()))
+        with amqbroker.started(f"{amqbroker.DEFAULT_COMMAND} --config {settings}") as running:
+            running.control("import_definitions", str(contents))
+            yield Broker("amqbroker", Address.parse(running.uri))
 
 
 def _environment(
