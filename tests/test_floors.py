@@ -79,8 +79,6 @@ FILE_LINES_MAX = 700
 # Modules that no module imports: they are started.
 STARTED = {
     *("amqbroker.__main__", "amqbroker.pytest_plugin", "amqbroker.testing"),
-    # Called by whoever administers, from outside.
-    *("amqbroker.management.parameters", "amqbroker.management.policies"),
     *("amqbroker.management.users", "amqbroker.management.vhosts"),
 }
 

@@ -26,6 +26,7 @@ COMPONENTS: Final = (
     "shovel",
 )
 POLICIES: Final = ("policy", "operator_policy")
+VHOST_LIMITS: Final = "vhost-limits"
 
 
 def set_parameter(broker: Broker, vhost: str, component: str, name: str, value: object) -> int:
@@ -33,6 +34,8 @@ def set_parameter(broker: Broker, vhost: str, component: str, name: str, value: 
     found = find_vhost(broker, vhost)
     if component in POLICIES:
         raise ManagementError(BAD_ARGUMENT, "policies may not be set using this method")
+    if component == VHOST_LIMITS:
+        raise ManagementError(BAD_ARGUMENT, "limits of a virtual host are set by set_vhost_limits")
     if component not in COMPONENTS:
         raise ManagementError(BAD_ARGUMENT, f"Validation failed\n\ncomponent {component} not found")
     check_name("a parameter", name)
