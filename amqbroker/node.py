@@ -18,10 +18,11 @@ from amqbroker.auth.sasl import MECHANISMS, offered_to
 from amqbroker.auth.users import UserStore
 from amqbroker.config import Config
 from amqbroker.core import connection_methods, full_disk, log
-from amqbroker.core.broker import Broker, PasswordCheck
+from amqbroker.core.broker import Broker
 from amqbroker.core.client import CLOSING, DONE, Client
 from amqbroker.core.configured import apply_config
 from amqbroker.core.consuming import resume_gets
+from amqbroker.core.logins import PasswordCheck
 from amqbroker.core.memory import ReadRequest
 from amqbroker.core.paging import empty_file, messages_read
 from amqbroker.core.queue import last_served
@@ -429,10 +430,18 @@ class Node:
             return full_disk.read_refused(self._broker, reads)
         return reads
 
-    def take_password_checks(self) -> list[PasswordCheck]:
-        """Logins that wait for a slow hash."""
-        checks = self._broker.password_checks
-        self._broker.password_checks = []
+    def take_password_checks(self, count: int) -> list[PasswordCheck]:
+        """At most so many logins that wait for a slow hash; each is answered with
+        `password_checked`."""
+        checks: list[PasswordCheck] = []
+        while len(checks) < count:
+            check = self._broker.logins.take()
+            if check is None:
+                break
+            # A client that is gone, or has waited too long, costs nothing.
+            client = self._broker.clients.get(check.connection_id)
+            if client is not None and not client.is_closing():
+                checks.append(check)
         return checks
 
     def take_log_lines(self) -> list[log.LogLine]:

@@ -41,6 +41,7 @@ class Line:
         "flying",
         "flying_bytes",
         "id",
+        "keeps_all",
         "log",
         "memory",
         "next_index",
@@ -55,6 +56,8 @@ class Line:
         self.id: i64 = line_id
         self.memory = memory
         self.log: QueueLog | None = None
+        # Transient messages are durable here too.
+        self.keeps_all = False
         # What is on disk; None for a line that never had anything there.
         self.backlog: Backlog | None = None
         # While its tail goes to disk: how many bytes shall be left of it, else -1.
@@ -75,7 +78,7 @@ class Line:
         self.memory.hold(message)
         self.ready.append(entry)
         log = self.log
-        if log is not None and message.persistent:
+        if log is not None and (message.persistent or self.keeps_all):
             return log.append(entry)
         return 0
 

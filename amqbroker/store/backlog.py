@@ -595,6 +595,13 @@ class Backlog:
             return []
         return self.redelivered.items_from(self.next_index)
 
+    def has(self, index: i64) -> bool:
+        """Whether this index is in a segment, and not known to be settled."""
+        place = self._place(index)
+        if place == len(self.segments) or self.segments[place].first > index:
+            return False
+        return not self.segments[place].settled.contains(index)
+
     def _place(self, index: i64) -> i64:
         """The place of the first segment that ends at this index or behind it."""
         low: i64 = 0

@@ -218,6 +218,10 @@ class _Counter(RecordVisitor):
         """A range."""
         self.records += 1
 
+    def on_deliveries(self, queue_id: i64, index: i64, deliveries: i64) -> None:
+        """A count."""
+        self.records += 1
+
     def on_define(self, key: bytes, value: bytes) -> None:
         """A definition."""
         self.records += 1
@@ -592,6 +596,7 @@ def stored_messages(disk: Disk, recovered: Recovered, queue_id: int) -> Iterator
     """The messages of a queue in index order, those that can be read. Raises DiskError."""
     entries = recovered.messages.get(queue_id, [])
     redelivered = recovered.redelivered.get(queue_id)
+    counts = recovered.deliveries.get(queue_id, {})
     at = 0
     for segment in recovered.segments.get(queue_id, []):
         data = disk.read(segment.name)[FILE_HEADER_BYTES : segment.size]
@@ -611,7 +616,7 @@ def stored_messages(disk: Disk, recovered: Recovered, queue_id: int) -> Iterator
                     segment.name,
                     message,
                     reader.expires_at,
-                    reader.deliveries,
+                    max(reader.deliveries, counts.get(reader.index, 0)),
                     reader.flags & REDELIVERED != 0
                     or (redelivered is not None and redelivered.contains(reader.index)),
                 )

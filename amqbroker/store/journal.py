@@ -28,16 +28,17 @@ Invariants:
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import Final
 
 from mypy_extensions import i64
 
 from amqbroker.message import IN_SEGMENT, PENDING, WRITTEN, Entry
-from amqbroker.store.backlog import Segment, SegmentOutbox
+from amqbroker.store.backlog import SegmentOutbox
 from amqbroker.store.batch import Batch as Batch
 from amqbroker.store.queue_log import ENTRY_OVERHEAD_BYTES, QueueLog
-from amqbroker.store.ranges import Ranges, merged, split
+from amqbroker.store.ranges import merged, split
 from amqbroker.store.records import (
+    DELIVERIES,
     FILE_HEADER_BYTES,
     JOURNAL_MAGIC,
     REDELIVERED_RANGES,
@@ -48,7 +49,7 @@ from amqbroker.store.records import (
     file_header,
     header_crc,
 )
-from amqbroker.store.recovery import Recovered
+from amqbroker.store.recovery import QueueState, Recovered
 from amqbroker.store.segments import segment_name
 from amqbroker.store.taken import JournalFile, Rewritten, Taken
 
@@ -66,27 +67,6 @@ FILES_MAX: Final = 4
 REWRITE_BYTES: Final = 4 * 1024 * 1024
 # The position of a batch that only makes room.
 RELIEF: Final = -1
-
-
-@final
-class _QueueState:
-    """What a start found of a queue that is not open yet."""
-
-    __slots__ = ("live", "next_index", "next_segment", "redelivered", "segments")
-
-    def __init__(
-        self,
-        next_index: i64,
-        live: dict[int, int],
-        segments: list[Segment],
-        redelivered: Ranges,
-        next_segment: i64,
-    ) -> None:
-        self.next_index: i64 = next_index
-        self.live = live
-        self.segments = segments
-        self.redelivered = redelivered
-        self.next_segment: i64 = next_segment
 
 
 class Journal:
@@ -120,6 +100,7 @@ class Journal:
         "_writer",
         "appended",
         "broken",
+        "counted",
         "dirty",
         "failure",
         "files_by_number",
@@ -158,6 +139,7 @@ class Journal:
         self._defined: list[tuple[bytes, bytes | None]] = []
         self.dirty: list[QueueLog] = []
         self.ranges: i64 = 0  # settled ranges of all logs
+        self.counted: list[QueueLog] = []  # logs with new counts of deliveries
         self._settle_deadline = -1.0  # -1: not known, `due` has not been asked since
         self._settles_are_due = False
         self._stops = False
@@ -180,7 +162,7 @@ class Journal:
         # What the files hold.
         self._definitions: dict[bytes, bytes] = dict(recovered.definitions)
         self.logs: dict[int, QueueLog] = {}
-        self._queue_states: dict[int, _QueueState] = {}
+        self._queue_states: dict[int, QueueState] = {}
         self._writer = BlockWriter(recovered.sequence)
         self._files: list[JournalFile] = []
         self.files_by_number: dict[int, JournalFile] = {}
@@ -198,6 +180,7 @@ class Journal:
             log = QueueLog(self, queue_id, 0, {})
         else:
             log = QueueLog(self, queue_id, state.next_index, state.live)
+            log.counts.in_segments = state.deliveries
             log.backlog.recover(state.segments, state.redelivered, state.next_segment)
         self.logs[queue_id] = log
         if queue_id >= self.next_queue_id:
@@ -471,16 +454,10 @@ class Journal:
                 self._add_file(found.number)
                 if found.last_sequence > recovered.snapshot_sequence:
                     self._covered = min(self._covered, found.number)
-        for queue_id, next_index in recovered.next_index.items():
-            live = recovered.live.get(queue_id, {})
-            segments = recovered.segments.get(queue_id, [])
-            redelivered = recovered.redelivered.get(queue_id)
-            if redelivered is None:
-                redelivered = Ranges()
-            self._queue_states[queue_id] = _QueueState(
-                next_index, live, segments, redelivered, recovered.next_segment.get(queue_id, 1)
-            )
-            for number, count in live.items():
+        for queue_id in recovered.next_index:
+            state = QueueState(recovered, queue_id)
+            self._queue_states[queue_id] = state
+            for number, count in state.live.items():
                 self.files_by_number[number].live += count
 
     def _add_file(self, number: i64) -> JournalFile:
@@ -575,6 +552,11 @@ class Journal:
     def _encode_settled(self, taken: Taken, limits: dict[int, int]) -> None:
         """Ranges of a queue that has a limit wait from there on."""
         writer = self._writer
+        for log in self.counted:
+            counts = log.counts.take()
+            writer.ranges(DELIVERIES, log.queue_id, counts)
+            taken.counts.append((log, counts))
+        self.counted = []
         ranges_of = self._returned
         self._returned = []
         for log in self.dirty:
@@ -639,12 +621,15 @@ class Journal:
         number = self._file.number
         self._defined = taken.defined + self._defined
         self._returned = taken.ranges + self._returned
+        for log, counts in taken.counts:
+            if log.queue_id in self.logs and log.counts.put_back(counts):
+                self.counted.append(log)
         waiting: list[Entry] = []
         for entry in taken.appended:
-            log = self.logs.get(entry.queue_id)
-            if entry.state == WRITTEN and log is not None:
+            its_log = self.logs.get(entry.queue_id)
+            if entry.state == WRITTEN and its_log is not None:
                 entry.state = PENDING
-                log.put_back(number)
+                its_log.put_back(number)
                 self._file.live -= 1
                 waiting.append(entry)
         self.appended = waiting + self.appended
@@ -687,6 +672,7 @@ class Journal:
                     writer.segment(segment.part(segment.last + 1))
                     if segment.settled.total:
                         writer.ranges(SETTLED_RANGES, log.queue_id, segment.settled.items())
+            writer.ranges(DELIVERIES, log.queue_id, log.counts.kept(log.backlog))
         for key, value in self._definitions.items():
             writer.define(key, value)
         writer.end()

@@ -13,6 +13,7 @@ from mypy_extensions import i64
 
 from amqbroker.message import IN_SEGMENT, PENDING, SETTLED, WRITTEN, Entry
 from amqbroker.store.backlog import Backlog
+from amqbroker.store.counts import Counts
 from amqbroker.store.ranges import merged
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class QueueLog:
         "_last",
         "_ranges",
         "backlog",
+        "counts",
         "is_dirty",
         "live",
         "next_index",
@@ -49,6 +51,7 @@ class QueueLog:
         self.queue_id: i64 = queue_id
         self.next_index: i64 = next_index  # what the queue's next entry must at least have
         self.backlog = Backlog(queue_id, journal.segments)
+        self.counts = Counts({})
         self._journal = journal
         self.live = live  # entries of this queue that live, by journal file
         self._appended: i64 = 0  # entries that wait for the next batch
@@ -94,6 +97,15 @@ class QueueLog:
             entry.state = SETTLED
             self._appended -= 1
 
+    def returned(self, entry: Entry) -> None:
+        """This entry was delivered and came back: a start shall know how often."""
+        journal = self._journal
+        if entry.state != WRITTEN or self._is_closed or journal.broken:
+            return
+        if self.counts.note(entry):
+            journal.counted.append(self)
+            journal.ranges += 1
+
     def settle_all(self, entries: list[Entry]) -> None:
         """All these entries are done with."""
         for entry in entries:
@@ -124,6 +136,7 @@ class QueueLog:
         self._first = NONE
         self._last = NONE
         self._is_closed = True
+        self.counts = Counts({})
         self.backlog.close()
         del journal.logs[self.queue_id]
 

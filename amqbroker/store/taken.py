@@ -13,6 +13,7 @@ from mypy_extensions import i64
 from amqbroker.message import Entry
 from amqbroker.store.backlog import Segment
 from amqbroker.store.batch import Batch
+from amqbroker.store.queue_log import QueueLog
 from amqbroker.store.records import SegmentPart
 
 
@@ -48,6 +49,7 @@ class Taken:
     __slots__ = (
         "appended",
         "batch",
+        "counts",
         "covered",
         "defined",
         "file_bytes",
@@ -74,6 +76,7 @@ class Taken:
         self.defined: list[tuple[bytes, bytes | None]] = []
         self.rewritten: list[Rewritten] = []
         self.parts: list[SegmentPart] = []
+        self.counts: list[tuple[QueueLog, list[tuple[int, int]]]] = []
         self.ranges: list[tuple[i64, list[tuple[int, int]]]] = []
         self.segments: list[Segment] = []
         # Journal files that the batch deletes.

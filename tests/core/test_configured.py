@@ -11,7 +11,12 @@ from amqbroker.config import Config, Permission, TopicPermission, Vhost
 from amqbroker.config import User as ConfiguredUser
 from amqbroker.core import definitions
 from amqbroker.core.broker import Broker
-from amqbroker.core.configured import apply_config, is_configured_user, is_configured_vhost
+from amqbroker.core.configured import (
+    apply_config,
+    guest_is_known,
+    is_configured_user,
+    is_configured_vhost,
+)
 from amqbroker.core.recovery import restore
 from amqbroker.store.journal import Journal
 from amqbroker.wire.handshake import Offer
@@ -159,3 +164,15 @@ def test_nobody_at_all_is_worth_a_warning() -> None:
     assert [line.text for line in folder.start(Config()).log_lines] == [
         "there is no user: nobody can log in until one is added"
     ]
+
+
+def test_a_guest_whose_password_everybody_knows() -> None:
+    folder = Folder()
+    broker = folder.start(Config())
+    assert guest_is_known(broker)
+    found(broker, "guest").set_password_hash(FIXED_HASH)
+    assert not guest_is_known(broker)
+    found(broker, "guest").set_password_hash(None)
+    assert not guest_is_known(broker)
+    broker.users.remove("guest")
+    assert not guest_is_known(broker)

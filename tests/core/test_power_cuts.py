@@ -58,7 +58,9 @@ class FolderDisk:
 class CutHouse(House):
     """A node on a fake disk, with journal files of one of these sizes."""
 
-    def __init__(self, random: Random, journal_bytes: tuple[int, ...] = (600, 2_000, 20_000)):
+    def __init__(
+        self, random: Random, journal_bytes: tuple[int, ...] = (600, 2_000, 20_000)
+    ) -> None:
         self._draws = random
         self.folder = FolderDisk(random.choice(journal_bytes))
         super().__init__()

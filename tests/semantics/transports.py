@@ -67,6 +67,8 @@ class SocketTransport:
 WALL_AT_ZERO = 1_700_000_000.0
 
 ALL = (".*", ".*", ".*")
+# How many passwords a node in memory has checked at a time.
+PASSWORD_CHECKS = 2
 
 
 class User(NamedTuple):
@@ -271,7 +273,7 @@ class NodeBroker(Broker):
                 node.client_received(connection_id, data, self.now)
                 busy = True
         node.settle(self.now)
-        for check in node.take_password_checks():
+        for check in node.take_password_checks(PASSWORD_CHECKS):
             node.password_checked(check, verify(check.stored, check.password), self.now)
             busy = True
         busy = self._write_journal() or busy
