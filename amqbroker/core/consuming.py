@@ -188,6 +188,9 @@ def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
         channel.send(m.BasicGetEmpty())
         return
     entry = ready.take()
+    if queue.has_rules:
+        # The next one may have expired, or will.
+        queue.wake()
     message = entry.message
     if entry.deliveries != 0 and queue.rules.counts_deliveries:
         message = entry.counted_message()
