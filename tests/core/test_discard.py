@@ -300,3 +300,15 @@ def test_a_chain_of_a_thousand_queues(house: House, ch: Channel) -> None:
     deaths = message.headers["x-death"]
     assert isinstance(deaths, list)
     assert len(deaths) == length
+
+
+def test_rejecting_what_was_in_a_queue_that_is_gone_does_nothing(house: House, ch: Channel) -> None:
+    ch.declare_queue("dead")
+    ch.declare_queue("q", arguments=to("dead"))
+    ch.fill("q", b"1")
+    tag = ch.must_get("q").tag
+    ch.delete_queue("q")
+    ch.reject(tag, requeue=False)
+    house.run()
+    assert ch.get_bodies("dead") == []
+    assert core(house.node).memory_bytes == 0
