@@ -18,6 +18,7 @@ from amqbroker.core import log
 from amqbroker.core.ack_timeouts import watch_consumer
 from amqbroker.core.alarms import Alarms
 from amqbroker.core.discard import DeadLettering
+from amqbroker.core.events import Events
 from amqbroker.core.line import Line
 from amqbroker.core.log import LogLine
 from amqbroker.core.logins import Logins
@@ -76,6 +77,7 @@ class Broker:
         # Why publishers are blocked; empty if they are not. It is what `alarms` says.
         self.alarm = ""
         self.alarms = Alarms()
+        self.events = Events(self)
         # Whether an earlier start has made what the configuration leaves to the first one.
         self.defaults_made = False
 
@@ -98,6 +100,8 @@ class Broker:
         self.alarm = self.alarms.reason()
         if self.alarm == before:
             return
+        event = "alarm.set" if self.alarm else "alarm.cleared"
+        self.events.emit(event, {"reason": self.alarm or before})
         if self.alarm:
             self.log(log.WARNING, f"{self.alarm}: publishers are blocked ({self._figures()})")
             return
@@ -151,6 +155,7 @@ class Broker:
             owner.exclusive_queues[queue.id] = queue
         position = vhost.add_queue(queue)
         self.start_expiry(vhost, queue)
+        self.events.queue_created(vhost.name, queue)
         return queue, position
 
     def delete_queue(self, vhost: VirtualHost, queue: Queue) -> tuple[int, int]:
@@ -168,6 +173,7 @@ class Broker:
             channel = consumer.channel
             channel.consumers.pop(consumer.tag, None)
             channel.client.consumer_cancelled(channel, consumer.tag)
+        self.events.queue_deleted(vhost.name, queue)
         return count, position
 
     def consumer_left(self, vhost: VirtualHost, queue: Queue) -> None:

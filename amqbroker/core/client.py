@@ -335,22 +335,32 @@ class Client(TimerTarget):
             return
         if number in self.channels:
             raise channel_error("second 'channel.open' seen")
+        text = self._channel_limit()
+        if text:
+            # RabbitMQ blames no method for it.
+            self._connection_error(not_allowed(text), CLOSE_OK_S_MAX)
+            return
+        assert self.vhost is not None
+        self._closed_channels.pop(number, None)
+        self.channels[number] = Channel(self, number, self.vhost)
+        self.user.channels += 1
+        self.broker.events.channel_created(self.channels[number])
+        self.send(number, m.ChannelOpenOk())
+
+    def _channel_limit(self) -> str:
+        """Which limit one more channel would break; empty if none."""
         if self.channel_max and len(self.channels) >= self.channel_max:
-            raise not_allowed(
+            return (
                 f"number of channels opened ({len(self.channels)}) has reached "
                 f"the negotiated channel_max ({self.channel_max})"
             )
         user = self.user
         if user.max_channels != NO_LIMIT and user.channels >= user.max_channels:
-            raise not_allowed(
+            return (
                 f"number of channels opened for user '{user.name}' has reached "
                 f"the maximum allowed user limit of ({user.max_channels})"
             )
-        assert self.vhost is not None
-        self._closed_channels.pop(number, None)
-        self.channels[number] = Channel(self, number, self.vhost)
-        user.channels += 1
-        self.send(number, m.ChannelOpenOk())
+        return ""
 
     def _closing_channel_method(self, channel: Channel, frame: Frame) -> None:
         """After channel.close was sent: close-ok ends it, a close that crossed ours is answered,
@@ -369,6 +379,7 @@ class Client(TimerTarget):
             self._channel = None
         self.parser.forget_channel(channel.number)
         channel.tear_down()
+        self.broker.events.channel_closed(channel)
 
     def resume(self, channel: Channel) -> None:
         """The journal has reached what a reply on this channel waited for: send it, and go on."""
@@ -457,6 +468,7 @@ class Client(TimerTarget):
         self.user.channels -= len(channels)
         for channel in channels:
             channel.tear_down()
+            self.broker.events.channel_closed(channel)
         assert self.vhost is not None or not channels
         if self.vhost is not None:
             for queue in list(self.exclusive_queues.values()):
@@ -465,6 +477,7 @@ class Client(TimerTarget):
             self.user.connections -= 1
             self.broker.open_connections -= 1
             self.vhost = None
+            self.broker.events.connection_closed(self)
 
     def lost(self) -> None:
         """The socket is closed, by whomever."""
@@ -539,6 +552,7 @@ class Client(TimerTarget):
         vhost.connections += 1
         self.user.connections += 1
         self.broker.open_connections += 1
+        self.broker.events.connection_created(self)
         self._cancel_timers()
         if self.credential_until:
             self._timer = self.broker.timers.set(self.credential_until, self, EXPIRY_TIMER)

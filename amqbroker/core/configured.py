@@ -72,7 +72,7 @@ def _apply_vhost(broker: Broker, named: Vhost) -> None:
     vhost = broker.vhosts.get(named.name)
     before = b"" if vhost is None else definitions.vhost_value(vhost)
     if vhost is None:
-        vhost = VirtualHost(named.name, broker.journal)
+        vhost = VirtualHost(named.name, broker.journal, broker.events)
         broker.vhosts[named.name] = vhost
     vhost.description = named.description
     vhost.tags = tuple(named.tags)

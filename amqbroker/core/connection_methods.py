@@ -120,6 +120,7 @@ def _login_accepted(client: Client, credentials: Credentials) -> None:
         _login_refused(client, credentials, f"user '{credentials.user}' was deleted")
         return
     client.user = user
+    client.broker.events.login(client, user.name)
     client.send(0, client.handshake.authenticated())
 
 
@@ -128,6 +129,7 @@ def _login_refused(client: Client, credentials: Credentials, why: str) -> None:
     introduction = client.introduction
     assert introduction is not None
     client.refuse(f"login with {introduction.mechanism} refused: {why}")
+    client.broker.events.login(client, credentials.user, why)
     if introduction.authentication_failure_close:
         error = handshake.login_refused(introduction.mechanism)
         client.send(0, m.ConnectionClose(error.code, error.reply_text, 0, 0))
@@ -179,7 +181,7 @@ def _enter(client: Client, name: str) -> VirtualHost:
     user = client.user
     if user.max_connections != NO_LIMIT and user.connections >= user.max_connections:
         raise not_allowed(
-            f"Connection refused for user '{user.name}': user connection limit "
+            f"connection refused for user '{user.name}': user connection limit "
             f"({user.max_connections}) is reached"
         )
     if not client.user.may_enter(name):

@@ -62,9 +62,14 @@ def check_partitions(channel: Channel, exchange: Exchange) -> None:
 
 
 def make_partitions(broker: Broker, vhost: VirtualHost, exchange: Exchange) -> int:
-    """Make the queues that the exchange lacks, and bind them; the journal position to wait for."""
+    """Make the queues that the exchange lacks, and bind them; the journal position to wait for.
+
+    A queue of such a name that is no partition stays what it is.
+    """
     position = 0
     for name in _missing(vhost, exchange):
+        if name in vhost.queues:
+            continue
         arguments = _arguments(vhost, exchange)
         _, made = broker.create_queue(vhost, name, exchange.durable, False, None, arguments)
         bound = vhost.bind(exchange, Binding(Destination(QUEUE, name), WEIGHT, {}))
@@ -75,7 +80,7 @@ def make_partitions(broker: Broker, vhost: VirtualHost, exchange: Exchange) -> i
 def partitions_of(vhost: VirtualHost, exchange: Exchange) -> list[Queue]:
     """The queues that are there for this exchange."""
     found: list[Queue] = []
-    for name in _names(exchange):
+    for name in partition_names(exchange):
         queue = vhost.queues.get(name)
         if queue is not None and queue.arguments.get(PARTITION_OF) == exchange.name:
             found.append(queue)
@@ -102,7 +107,8 @@ def delete_exchange(broker: Broker, vhost: VirtualHost, exchange: Exchange) -> i
     return max(position, vhost.remove_exchange(exchange))
 
 
-def _names(exchange: Exchange) -> list[str]:
+def partition_names(exchange: Exchange) -> list[str]:
+    """The names that its queues have."""
     return [f"{exchange.name}-{number}" for number in range(exchange.partitions)]
 
 
@@ -115,4 +121,4 @@ def _arguments(vhost: VirtualHost, exchange: Exchange) -> Table:
 
 def _missing(vhost: VirtualHost, exchange: Exchange) -> list[str]:
     there = {queue.name: True for queue in partitions_of(vhost, exchange)}
-    return [name for name in _names(exchange) if name not in there]
+    return [name for name in partition_names(exchange) if name not in there]
