@@ -18,40 +18,71 @@ TIME_MS_MAX: Final = 315_360_000_000
 CLASSIC: Final = "classic"
 QUORUM: Final = "quorum"
 
-COMMON_ARGUMENTS: Final = (
-    "x-consumer-timeout",
+# In the order in which RabbitMQ checks them and compares them: that decides which of several
+# mistakes is told.
+CLASSIC_ARGUMENTS: Final = (
+    "x-expires",
+    "x-message-ttl",
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+    "x-overflow",
+    "x-queue-mode",
+    "x-queue-version",
+    "x-single-active-consumer",
+    "x-queue-type",
+    "x-queue-master-locator",
+    "x-queue-leader-locator",
     "x-delivery-limit",
+    "x-consumer-timeout",
+)
+QUORUM_ARGUMENTS: Final = (
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
     "x-expires",
     "x-max-length",
     "x-max-length-bytes",
-    "x-message-ttl",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
     "x-overflow",
-    "x-queue-leader-locator",
-    "x-queue-type",
     "x-single-active-consumer",
+    "x-queue-type",
+    "x-quorum-initial-group-size",
+    "x-delivery-limit",
+    "x-message-ttl",
+    "x-queue-leader-locator",
+    "x-consumer-timeout",
 )
-CLASSIC_ARGUMENTS: Final = (
-    *COMMON_ARGUMENTS,
+ACCEPTED: Final = {CLASSIC: CLASSIC_ARGUMENTS, QUORUM: QUORUM_ARGUMENTS}
+# Known to one type of queue or another, in the order of RabbitMQ's checks: refused where they do
+# not apply, while unknown arguments are ignored.
+KNOWN_ARGUMENTS: Final = (
+    "x-expires",
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
     "x-max-priority",
-    "x-queue-master-locator",
+    "x-overflow",
     "x-queue-mode",
     "x-queue-version",
-)
-QUORUM_ARGUMENTS: Final = (
-    *COMMON_ARGUMENTS,
-    "x-dead-letter-strategy",
-    "x-max-in-memory-bytes",
-    "x-max-in-memory-length",
+    "x-single-active-consumer",
+    "x-queue-type",
     "x-quorum-initial-group-size",
-)
-# Known to one type of queue or another: refused where it does not apply, while unknown arguments
-# are ignored.
-KNOWN_ARGUMENTS: Final = tuple(
-    dict.fromkeys(
-        (*CLASSIC_ARGUMENTS, *QUORUM_ARGUMENTS, "x-max-age", "x-stream-max-segment-size-bytes")
-    )
+    "x-max-age",
+    "x-stream-max-segment-size-bytes",
+    "x-initial-cluster-size",
+    "x-queue-leader-locator",
+    "x-queue-master-locator",
+    "x-delivery-limit",
+    "x-consumer-timeout",
 )
 # Of consumers: refused where the queue's type does not know them, while others are ignored.
 CONSUMER_ARGUMENTS: Final = {
@@ -72,7 +103,6 @@ CHOICES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "x-dead-letter-strategy": (DEAD_LETTER_STRATEGIES, "invalid_dlx_strategy"),
     "x-overflow": (OVERFLOWS, "invalid_overflow"),
     "x-queue-leader-locator": (LEADER_LOCATORS, "invalid_queue_locator_arg"),
-    "x-queue-mode": (("default", "lazy"), "invalid_queue_mode"),
 }
 COUNTS: Final = (
     "x-delivery-limit",
@@ -93,18 +123,21 @@ def queue_type(arguments: Table) -> str:
 
 
 def check_queue_arguments(resource: str, arguments: Table) -> None:
-    """Raise ChannelException 406 for the first argument that is not acceptable."""
-    for key, value in arguments.items():
-        reason = reason_against(key, value, arguments)
-        if reason:
-            raise precondition_failed(f"invalid arg '{key}' for {resource}: {reason}")
+    """Raise ChannelException 406 for the first argument that is not acceptable.
+
+    RabbitMQ looks at the names first, and at the values in its own order.
+    """
     kind = queue_type(arguments)
-    accepted = QUORUM_ARGUMENTS if kind == QUORUM else CLASSIC_ARGUMENTS
+    accepted = ACCEPTED.get(kind, KNOWN_ARGUMENTS)
     for key in arguments:
         if key in KNOWN_ARGUMENTS and key not in accepted:
             raise precondition_failed(
                 f"invalid arg '{key}' for {resource} of queue type rabbit_{kind}_queue"
             )
+    for key in KNOWN_ARGUMENTS:
+        reason = reason_against(key, arguments[key], arguments) if key in arguments else ""
+        if reason:
+            raise precondition_failed(f"invalid arg '{key}' for {resource}: {reason}")
 
 
 def check_consumer_arguments(resource: str, kind: str, arguments: Table) -> None:
@@ -126,6 +159,8 @@ def reason_against(key: str, value: object, arguments: Table) -> str:
     if key in CHOICES:
         choices, reason = CHOICES[key]
         return _choice(value, choices, reason)
+    if key == "x-queue-mode":
+        return _choice(value, ("default", "lazy"), f"\"unsupported queue mode '{value}'\"")
     if key == "x-dead-letter-routing-key":
         if not isinstance(value, str):
             return _unacceptable(value)
@@ -195,12 +230,9 @@ def check_equivalent_arguments(
     for key in keys:
         new = received.get(key)
         old = current.get(key)
-        if key == "x-queue-type":
-            new = new or CLASSIC
-            old = old or CLASSIC
-        if same_value(new, old):
+        if same_value(new, old) or (key == "x-queue-type" and (new or CLASSIC) == (old or CLASSIC)):
             continue
-        if new is not None and old is not None and field_type(new) == field_type(old):
+        if new is not None and old is not None:
             raise inequivalent(
                 key, resource, f"received '{flag(new)}' but current is '{flag(old)}'"
             )

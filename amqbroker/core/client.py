@@ -335,23 +335,32 @@ class Client(TimerTarget):
             return
         if number in self.channels:
             raise channel_error("second 'channel.open' seen")
+        text = self._channel_limit()
+        if text:
+            # RabbitMQ blames no method for it.
+            self._connection_error(not_allowed(text), CLOSE_OK_S_MAX)
+            return
+        assert self.vhost is not None
+        self._closed_channels.pop(number, None)
+        self.channels[number] = Channel(self, number, self.vhost)
+        self.user.channels += 1
+        self.broker.events.channel_created(self.channels[number])
+        self.send(number, m.ChannelOpenOk())
+
+    def _channel_limit(self) -> str:
+        """Which limit one more channel would break; empty if none."""
         if self.channel_max and len(self.channels) >= self.channel_max:
-            raise not_allowed(
+            return (
                 f"number of channels opened ({len(self.channels)}) has reached "
                 f"the negotiated channel_max ({self.channel_max})"
             )
         user = self.user
         if user.max_channels != NO_LIMIT and user.channels >= user.max_channels:
-            raise not_allowed(
+            return (
                 f"number of channels opened for user '{user.name}' has reached "
                 f"the maximum allowed user limit of ({user.max_channels})"
             )
-        assert self.vhost is not None
-        self._closed_channels.pop(number, None)
-        self.channels[number] = Channel(self, number, self.vhost)
-        user.channels += 1
-        self.broker.events.channel_created(self.channels[number])
-        self.send(number, m.ChannelOpenOk())
+        return ""
 
     def _closing_channel_method(self, channel: Channel, frame: Frame) -> None:
         """After channel.close was sent: close-ok ends it, a close that crossed ours is answered,

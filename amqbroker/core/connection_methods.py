@@ -181,7 +181,7 @@ def _enter(client: Client, name: str) -> VirtualHost:
     user = client.user
     if user.max_connections != NO_LIMIT and user.connections >= user.max_connections:
         raise not_allowed(
-            f"Connection refused for user '{user.name}': user connection limit "
+            f"connection refused for user '{user.name}': user connection limit "
             f"({user.max_connections}) is reached"
         )
     if not client.user.may_enter(name):

@@ -166,9 +166,9 @@ def copies(headers: Table, name: str) -> list[str]:
 
     Raises 406 unless it is an array; elements of other types are ignored.
     """
-    value = headers.get(name)
-    if value is None:
+    if name not in headers:
         return []
+    value = headers[name]
     if not isinstance(value, list):
         kind = field_type(value)
         raise precondition_failed(

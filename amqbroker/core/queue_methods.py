@@ -23,7 +23,7 @@ from amqbroker.core.exchange_methods import RESERVED_PREFIX, check_not_default
 from amqbroker.core.names import made_up_name, queue_resource, strip_line_ends
 from amqbroker.core.new_queues import add_queue_type, check_new_queue, check_queue_limit
 from amqbroker.core.queue import Queue
-from amqbroker.core.reply_to import REPLY_PREFIX
+from amqbroker.core.reply_to import REPLY_PREFIX, REPLY_QUEUE
 from amqbroker.errors import access_refused, not_found, precondition_failed
 from amqbroker.exchanges.base import QUEUE, Binding, Destination, Table
 from amqbroker.wire import methods as m
@@ -36,7 +36,7 @@ def declare(channel: Channel, frame: Frame) -> None:
     """queue.declare."""
     method = cast("m.QueueDeclare", frame)
     name = strip_line_ends(method.queue)
-    if name.startswith(REPLY_PREFIX):
+    if name == REPLY_QUEUE or name.startswith(REPLY_PREFIX):
         _declare_reply(channel, name, method.nowait)
         return
     if method.passive:
@@ -104,8 +104,12 @@ def _declared(channel: Channel, queue: Queue, nowait: bool, position: int) -> No
 
 
 def _declare_reply(channel: Channel, name: str, nowait: bool) -> None:
-    """Declaring a direct reply-to name asks whether its requester is still there."""
-    if name[len(REPLY_PREFIX) :] not in channel.client.broker.reply_consumers:
+    """Declaring a direct reply-to name asks whether its requester is still there; the name that
+    requesters consume from is always there."""
+    if (
+        name != REPLY_QUEUE
+        and name[len(REPLY_PREFIX) :] not in channel.client.broker.reply_consumers
+    ):
         raise not_found(f"no {queue_resource(name, channel.vhost.name)}")
     if not nowait:
         channel.send(m.QueueDeclareOk(name, 0, 1))

@@ -2,12 +2,12 @@
 
 Routes are cached by address, the exchange and routing key as they stand in basic.publish. A cached
 route is forgotten when anything changes that it could depend on. Routed anew each time is a message
-that carries CC or BCC, that passes an exchange which looks at headers or a property, or whose
-alternate exchange is the default one: that depends on queues that nothing is bound to.
+that carries CC or BCC, or that passes an exchange which looks at headers or a property.
 
 Routing walks exchange-to-exchange bindings and visits each exchange once; each queue gets at most
 one copy. An exchange that finds no destination at all passes the message to its alternate exchange,
-if it has one that exists.
+if it has one that exists. The default exchange knows queues by name only for what is published to
+it: as an alternate exchange it has no bindings and leads nowhere.
 
 Source: RabbitMQ's `rabbit_exchange:route`, `rabbit_binding`.
 """
@@ -397,10 +397,7 @@ class VirtualHost:
                 elif destination.name not in seen:
                     seen[destination.name] = True
                     target = self.exchanges.get(destination.name)
-                    if target is not None and target.name == DEFAULT_EXCHANGE:
-                        found.by_headers = True
-                        found.queues.update(self.walk(target, routing_keys, headers).queues)
-                    elif target is not None:
+                    if target is not None:
                         work.append(target)
         return found
 
