@@ -237,7 +237,7 @@ def test_nothing_is_printed(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", sources(PACKAGE, "tests", "interop", "fuzz", "benchmarks"), ids=by_path
+    "file", sources(PACKAGE, "tests", "interop", "fuzz", "benchmarks", "examples"), ids=by_path
 )
 def test_files_are_short_and_say_what_they_are_for(file: Path) -> None:
     text = file.read_text(encoding="utf-8")

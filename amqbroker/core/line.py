@@ -22,7 +22,7 @@ from amqbroker.core.memory import NOTHING, SMALL_READ_BYTES, ReadRequest
 from amqbroker.core.ready import Ready
 from amqbroker.message import ENTRY_OVERHEAD_BYTES, PENDING, VOLATILE, Entry, Message
 from amqbroker.store.backlog import SEGMENT_MESSAGES_MAX, SEGMENT_SIZE_MAX, Backlog
-from amqbroker.store.journal import QueueLog
+from amqbroker.store.queue_log import QueueLog
 
 if TYPE_CHECKING:
     from amqbroker.core.memory import Memory

@@ -26,7 +26,7 @@ from amqbroker.auth.passwords import verify
 from amqbroker.core.broker import Broker
 from amqbroker.core.logins import PasswordCheck
 from amqbroker.core.memory import ReadRequest
-from amqbroker.errors import DiskError
+from amqbroker.errors import DiskError, DiskFullError
 from amqbroker.node import Node, PeerInfo
 from amqbroker.server.connection import YIELD_S
 from amqbroker.store.journal import Batch
@@ -264,6 +264,8 @@ class Runner:
             assert batch is not None
             try:
                 await self._write(batch)
+            except DiskFullError as error:
+                self.node.journal_refused(str(error), self.now)
             except DiskError as error:
                 self.node.journal_failed(str(error))
             else:

@@ -41,6 +41,13 @@ class Counts:
         self._fresh = {}
         return fresh
 
+    def put_back(self, taken: list[tuple[int, int]]) -> bool:
+        """What was taken is not recorded; True if nothing else waits for the next batch."""
+        is_first = not self._fresh
+        for index, count in taken:
+            self._fresh.setdefault(index, count)
+        return is_first
+
     def kept(self, backlog: Backlog) -> list[tuple[int, int]]:
         """What a snapshot has to say; what is settled, or in no segment any more, is forgotten."""
         self.in_segments = {

@@ -26,7 +26,7 @@ from amqbroker.errors import DiskError
 from amqbroker.message import Entry, Message
 from amqbroker.store.backlog import Segment
 from amqbroker.store.disk import Disk
-from amqbroker.store.folder import DAMAGED_SUFFIX, LOCK_NAME, SOCKET_NAME
+from amqbroker.store.folder import DAMAGED_SUFFIX, LOCK_NAME, RESERVE_NAME, SOCKET_NAME
 from amqbroker.store.records import (
     BLOCK_HEADER_BYTES,
     FILE_HEADER_BYTES,
@@ -61,6 +61,8 @@ from amqbroker.store.segments import (
 # So many zeros at the end of a file are a write whose data never came: the least that disks write.
 SECTOR_BYTES: Final = 512
 NOT_KNOWN: Final = -1
+# Files of a folder that hold no messages.
+OWN_NAMES: Final = (SNAPSHOT_NAME, SEGMENTS_FOLDER, SOCKET_NAME, RESERVE_NAME)
 
 
 @final
@@ -281,7 +283,7 @@ class _Inspection:
                 self._lock_file()
             elif name.endswith(DAMAGED_SUFFIX):
                 self._note(name, 0, "damaged, and kept aside by a start")
-            elif name not in (SNAPSHOT_NAME, SEGMENTS_FOLDER, SOCKET_NAME) and name not in known:
+            elif name not in OWN_NAMES and name not in known:
                 self.report.others.append(name)
         if not self.report.refusal:
             self.report.recovered = self._recovery.finish()
