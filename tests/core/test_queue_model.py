@@ -210,7 +210,8 @@ class NodeMachine(RuleBasedStateMachine):
         self.start()
 
     def start(self) -> None:
-        """A connection with two queues that have messages, more than its consumers may take."""
+        """A connection with two queues that have messages, more than its consumers may take, and
+        those that have rules."""
         self.connect()
         self._open(self.made)
         newest = len(self.model.channels) - 1
@@ -220,6 +221,8 @@ class NodeMachine(RuleBasedStateMachine):
             self._declare(self.model.channels[newest], name)
             self.publish(newest - 1, name, 6, True)
             self._consume(self.model.channels[newest], self.model.queues[name], False, 0)
+        for name in ("short", "full", "shut"):
+            self._declare(self.model.channels[newest], name)
 
     def connect(self) -> None:
         """One more connection, with a channel."""
@@ -388,10 +391,11 @@ class NodeMachine(RuleBasedStateMachine):
         open_queues = [each for each in self.model.queues.values() if not each.refuses]
         queues = open_queues if name == "*" else named
         if any(queue.refuses for queue in queues):
-            # One at a time: what consumers take in between would count.
+            # With consumers one at a time: what they take in between would count.
             if channel.transaction is not None:
                 return
-            count = 1
+            if queues[0].consumers:
+                count = 1
         lifetime = None if lifetime_ms is None else lifetime_ms / 1000
         self.house.paused = True
         for _ in range(count):
