@@ -60,7 +60,6 @@ class Situation:
     def messages(self, count: int, size: int) -> None:
         """So many messages in one queue, each of this size."""
         self.client.call(commands.Queue.Declare(0, "memory"))
-        self.client.call(commands.Confirm.Select())
         frames = publish("", "memory", bytes(size), persistent=False)
         part = min(PART, 4 * MIB // size)
         for _ in range(count // part):
