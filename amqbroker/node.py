@@ -17,18 +17,19 @@ from amqbroker.auth.certificates import TlsPeer
 from amqbroker.auth.sasl import MECHANISMS, offered_to
 from amqbroker.auth.users import UserStore
 from amqbroker.config import Config
-from amqbroker.core import connection_methods, log
-from amqbroker.core.broker import Broker, PasswordCheck
+from amqbroker.core import connection_methods, full_disk, log
+from amqbroker.core.broker import Broker
 from amqbroker.core.client import CLOSING, DONE, Client
 from amqbroker.core.configured import apply_changes, apply_config
 from amqbroker.core.consuming import resume_gets
+from amqbroker.core.logins import PasswordCheck
 from amqbroker.core.memory import ReadRequest
 from amqbroker.core.paging import empty_file, messages_read
 from amqbroker.core.queue import last_served
 from amqbroker.core.recovery import restore
-from amqbroker.errors import INTERNAL_ERROR, ConnectionException
+from amqbroker.errors import INTERNAL_ERROR, ConnectionException, broken_journal
 from amqbroker.message import Entry
-from amqbroker.store.journal import Batch, Journal
+from amqbroker.store.journal import RELIEF, Batch, Journal
 from amqbroker.store.recovery import Recovered
 from amqbroker.wire.handshake import Offer, server_properties
 
@@ -174,6 +175,9 @@ class Node:
     def journal_synced(self, position: int) -> None:
         """The batch of this position is durable, and all before it."""
         self._journal.synced(position)
+        if position == RELIEF:
+            return
+        full_disk.look_again(self._broker)
         self._broker.memory.stored_ended(True)
         self._after_sync()
 
@@ -184,11 +188,19 @@ class Node:
         self._broker.now = now
         messages_read(self._broker, request, data, reason)
 
+    def journal_refused(self, reason: str, now: float) -> None:
+        """The disk is full: the batch waits for room, publishers are blocked, consumers go on."""
+        self._broker.now = now
+        full_disk.refused(self._broker, reason)
+        if self._journal.broken:
+            self.journal_failed(reason)
+
     def journal_failed(self, reason: str) -> None:
-        """The disk refused a batch: nothing is confirmed any more, publishers are blocked."""
+        """The disk failed: nothing is confirmed any more, publishers are blocked."""
         broker = self._broker
         self._journal.failed(reason)
-        broker.memory.stored_ended(False)
+        if not broker.memory.outbox.refused:
+            broker.memory.stored_ended(False)
         broker.alarms.disk_full = True
         broker.alarms_changed()
         broker.log(
@@ -197,10 +209,15 @@ class Node:
             "confirmed; what was confirmed is on disk. Mend the disk and restart the broker",
         )
         for channel in broker.unconfirmed:
-            if channel.confirms is not None:
-                channel.confirms.refuse_pending(channel.client.output, channel.number)
-                channel.client.mark_output()
+            channel.confirms_waiting = False
+            channel.confirms_changed()
         broker.unconfirmed = []
+        waiting = broker.waiting
+        broker.waiting = []
+        for channel in waiting:
+            client = channel.client
+            if channel.waiting_position > 0 and not client.is_closing():
+                client.close(broken_journal())
 
     def limit_memory(self, watermark_bytes: int, queue_bytes_max: int) -> None:
         """Publishers are blocked while more than `watermark_bytes` are in use; messages of queues
@@ -277,7 +294,10 @@ class Node:
                     channel.client.output, channel.number, self._journal.synced_position
                 ):
                     channel.client.mark_output()
-                if confirms.pending() and not channel.confirms_waiting:
+                if self._journal.broken and confirms.pending():
+                    confirms.refuse_pending(channel.client.output, channel.number)
+                    channel.client.mark_output()
+                elif confirms.pending() and not channel.confirms_waiting:
                     channel.confirms_waiting = True
                     broker.unconfirmed.append(channel)
 
@@ -377,7 +397,8 @@ class Node:
         return client is not None and client.publishes and self._broker.awaiting_room > 0
 
     def take_batch(self, now: float) -> Batch | None:
-        """What the journal has to write now; `journal_synced` or `journal_failed` must follow."""
+        """What the journal has to write now; `journal_synced`, `journal_refused` or
+        `journal_failed` must follow."""
         journal = self._journal
         if journal.is_idle():
             self._prepare_batch()
@@ -385,12 +406,17 @@ class Node:
             return None
         before = journal.synced_position
         batch = journal.take_batch()
-        if batch is None and journal.synced_position != before:
-            self._after_sync()
+        if batch is None:
+            full_disk.look_again(self._broker)
+            if journal.synced_position != before:
+                self._after_sync()
         return batch
 
     def _prepare_batch(self) -> None:
         """What goes from memory to segments, or keeps old journal files, goes along."""
+        if self._broker.alarms.disk_is_short():
+            # It takes more disk before it takes less.
+            return
         memory = self._broker.memory
         number = self._journal.file_to_empty()
         if number:
@@ -400,14 +426,25 @@ class Node:
 
     def take_reads(self) -> list[ReadRequest]:
         """Pieces of segments that are to be read; each is answered with `messages_read`."""
-        reads = self._broker.memory.reads
-        self._broker.memory.reads = []
+        memory = self._broker.memory
+        reads = memory.reads
+        memory.reads = []
+        if memory.outbox.refused:
+            return full_disk.read_refused(self._broker, reads)
         return reads
 
-    def take_password_checks(self) -> list[PasswordCheck]:
-        """Logins that wait for a slow hash."""
-        checks = self._broker.password_checks
-        self._broker.password_checks = []
+    def take_password_checks(self, count: int) -> list[PasswordCheck]:
+        """At most so many logins that wait for a slow hash; each is answered with
+        `password_checked`."""
+        checks: list[PasswordCheck] = []
+        while len(checks) < count:
+            check = self._broker.logins.take()
+            if check is None:
+                break
+            # A client that is gone, or has waited too long, costs nothing.
+            client = self._broker.clients.get(check.connection_id)
+            if client is not None and not client.is_closing():
+                checks.append(check)
         return checks
 
     def take_log_lines(self) -> list[log.LogLine]:

@@ -70,11 +70,15 @@ class Alarms:
         elif free_bytes >= limit + limit // DISK_DIVISOR:
             self.disk_is_low = False
 
+    def disk_is_short(self) -> bool:
+        """Whether the disk has less room than it should."""
+        return self.disk_is_low or self.disk_full
+
     def reason(self) -> str:
         """Why publishers are blocked, in RabbitMQ's words; empty if they are not."""
         short: list[str] = []
         if self.memory_is_low:
             short.append(MEMORY)
-        if self.disk_is_low or self.disk_full:
+        if self.disk_is_short():
             short.append(DISK)
         return f"low on {' & '.join(short)}" if short else ""

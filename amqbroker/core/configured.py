@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from amqbroker.auth.passwords import rabbit_hash
+from amqbroker.auth.passwords import rabbit_hash, verify
 from amqbroker.auth.permissions import EVERYTHING, Permissions, TopicPermission
 from amqbroker.auth.users import ADMINISTRATOR, NO_LIMIT, User
 from amqbroker.config import DEFAULT_VHOST, Config, Vhost
@@ -86,11 +86,17 @@ def is_configured_vhost(broker: Broker, name: str) -> bool:
     return name in [vhost.name for vhost in broker.config.vhosts]
 
 
+def guest_is_known(broker: Broker) -> bool:
+    """Whether `guest` has the password that everybody knows. May be slow, once."""
+    guest = broker.users.get(GUEST)
+    return guest is not None and verify(guest.password_hash, GUEST.encode())
+
+
 def _apply_vhost(broker: Broker, named: Vhost) -> int:
     vhost = broker.vhosts.get(named.name)
     before = b"" if vhost is None else definitions.vhost_value(vhost)
     if vhost is None:
-        vhost = VirtualHost(named.name, broker.journal)
+        vhost = VirtualHost(named.name, broker.journal, broker.events)
         broker.vhosts[named.name] = vhost
     vhost.description = named.description
     vhost.tags = tuple(named.tags)

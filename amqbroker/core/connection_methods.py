@@ -12,7 +12,7 @@ from pamqp.base import Frame
 from amqbroker.auth.sasl import EXTERNAL, Credentials, read_response
 from amqbroker.auth.users import NO_LIMIT
 from amqbroker.core import log
-from amqbroker.core.broker import PasswordCheck
+from amqbroker.core.logins import PasswordCheck
 from amqbroker.core.vhost import VirtualHost
 from amqbroker.errors import AmqpError, not_allowed
 from amqbroker.wire import handshake
@@ -64,14 +64,15 @@ def _start_ok(client: Client, frame: Frame) -> None:
         return
     credentials = read_response(mechanism, client.introduction.response, decode_table)
     users = client.broker.users
-    if not users.may_come_from(credentials.user, client.host):
-        _login_refused(client, credentials, _loopback_only(credentials.user))
-    elif users.recall(credentials.user, credentials.password):
+    user = credentials.user
+    # Who may not come from there is told so after the same work as anybody else, and never learns
+    # whether the password was right.
+    if users.may_come_from(user, client.host) and users.recall(user, credentials.password):
         _login_accepted(client, credentials)
     else:
-        stored = users.password_hash(credentials.user)
         client.credentials = credentials
-        client.broker.password_checks.append(PasswordCheck(client.id, stored, credentials.password))
+        check = PasswordCheck(client.id, users.password_hash(user), credentials.password)
+        client.broker.logins.add(client.host, user, check)
 
 
 def _log_in_by_certificate(client: Client) -> None:
@@ -88,6 +89,7 @@ def _log_in_by_certificate(client: Client) -> None:
     elif users.get(credentials.user) is None:
         _login_refused(client, credentials, f"user '{credentials.user}' does not exist")
     else:
+        client.credential_until = client.broker.now + client.tls.valid_s
         _login_accepted(client, credentials)
 
 
@@ -101,8 +103,11 @@ def password_checked(client: Client, stored: str | None, right: bool) -> None:
     client.credentials = None
     if credentials is None or client.is_closing():
         return
-    if right and stored is not None:
-        client.broker.users.remember(credentials.user, stored, credentials.password)
+    users = client.broker.users
+    if not users.may_come_from(credentials.user, client.host):
+        _login_refused(client, credentials, _loopback_only(credentials.user))
+    elif right and stored is not None:
+        users.remember(credentials.user, stored, credentials.password)
         _login_accepted(client, credentials)
     else:
         _login_refused(client, credentials, f"user '{credentials.user}' - invalid credentials")
@@ -115,6 +120,7 @@ def _login_accepted(client: Client, credentials: Credentials) -> None:
         _login_refused(client, credentials, f"user '{credentials.user}' was deleted")
         return
     client.user = user
+    client.broker.events.login(client, user.name)
     client.send(0, client.handshake.authenticated())
 
 
@@ -123,6 +129,7 @@ def _login_refused(client: Client, credentials: Credentials, why: str) -> None:
     introduction = client.introduction
     assert introduction is not None
     client.refuse(f"login with {introduction.mechanism} refused: {why}")
+    client.broker.events.login(client, credentials.user, why)
     if introduction.authentication_failure_close:
         error = handshake.login_refused(introduction.mechanism)
         client.send(0, m.ConnectionClose(error.code, error.reply_text, 0, 0))
@@ -174,7 +181,7 @@ def _enter(client: Client, name: str) -> VirtualHost:
     user = client.user
     if user.max_connections != NO_LIMIT and user.connections >= user.max_connections:
         raise not_allowed(
-            f"Connection refused for user '{user.name}': user connection limit "
+            f"connection refused for user '{user.name}': user connection limit "
             f"({user.max_connections}) is reached"
         )
     if not client.user.may_enter(name):

@@ -22,7 +22,7 @@ from amqbroker.core.memory import NOTHING, SMALL_READ_BYTES, ReadRequest
 from amqbroker.core.ready import Ready
 from amqbroker.message import ENTRY_OVERHEAD_BYTES, PENDING, VOLATILE, Entry, Message
 from amqbroker.store.backlog import SEGMENT_MESSAGES_MAX, SEGMENT_SIZE_MAX, Backlog
-from amqbroker.store.journal import QueueLog
+from amqbroker.store.queue_log import QueueLog
 
 if TYPE_CHECKING:
     from amqbroker.core.memory import Memory
@@ -41,6 +41,7 @@ class Line:
         "flying",
         "flying_bytes",
         "id",
+        "keeps_all",
         "log",
         "memory",
         "next_index",
@@ -55,6 +56,8 @@ class Line:
         self.id: i64 = line_id
         self.memory = memory
         self.log: QueueLog | None = None
+        # Transient messages are durable here too.
+        self.keeps_all = False
         # What is on disk; None for a line that never had anything there.
         self.backlog: Backlog | None = None
         # While its tail goes to disk: how many bytes shall be left of it, else -1.
@@ -75,7 +78,7 @@ class Line:
         self.memory.hold(message)
         self.ready.append(entry)
         log = self.log
-        if log is not None and message.persistent:
+        if log is not None and (message.persistent or self.keeps_all):
             return log.append(entry)
         return 0
 

@@ -191,6 +191,9 @@ class Exchange:
         # Where messages go that find no destination here; a policy may name it too.
         alternate = arguments.get("alternate-exchange")
         self.alternate = alternate if isinstance(alternate, str) else None
+        # How many queues are made with this exchange, and with which arguments.
+        self.partitions = 0
+        self.partition_arguments: Table = {}
         self._by_destination: dict[Destination, dict[object, Binding]] = {}
         self._next_serial = 0
 

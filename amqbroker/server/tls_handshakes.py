@@ -11,7 +11,8 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Coroutine
+import time
+from collections.abc import Coroutine, Mapping
 from typing import Final, cast, final
 
 from amqbroker.auth.certificates import TlsPeer, name_in
@@ -101,6 +102,7 @@ class TlsHandshakes:
             bool(certificate),
             name_in(certificate, self._certificates.tls.certificate_name),
             self._runner.now - began_at,
+            remaining_s(certificate),
         )
 
     def _report(self, name: str, error: OSError) -> None:
@@ -140,3 +142,9 @@ def name_of(accepted: socket.socket) -> str:
     except OSError:
         host, port = "unknown", 0  # it is gone already
     return str(PeerInfo(host, port, *address_of(accepted.getsockname())))
+
+
+def remaining_s(certificate: Mapping[str, object]) -> float:
+    """How long a verified certificate still holds; 0 for none."""
+    until = certificate.get("notAfter")
+    return ssl.cert_time_to_seconds(until) - time.time() if isinstance(until, str) else 0.0

@@ -14,6 +14,7 @@ from amqbroker.core.broker import Broker
 from amqbroker.core.configured import (
     apply_changes,
     apply_config,
+    guest_is_known,
     is_configured_user,
     is_configured_vhost,
 )
@@ -214,3 +215,15 @@ def test_a_user_of_the_folder_that_comes_to_be_named_is_the_configurations() -> 
     assert verify(guest.password_hash, b"other")
     folder.write(broker.journal)
     assert folder.start(Config()).users.get("guest") is None
+
+
+def test_a_guest_whose_password_everybody_knows() -> None:
+    folder = Folder()
+    broker = folder.start(Config())
+    assert guest_is_known(broker)
+    found(broker, "guest").set_password_hash(FIXED_HASH)
+    assert not guest_is_known(broker)
+    found(broker, "guest").set_password_hash(None)
+    assert not guest_is_known(broker)
+    broker.users.remove("guest")
+    assert not guest_is_known(broker)

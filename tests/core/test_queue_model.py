@@ -8,6 +8,7 @@ are right.
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -591,4 +592,5 @@ class NodeMachine(RuleBasedStateMachine):
 
 
 NodeMachine.TestCase.settings = settings(stateful_step_count=40, max_examples=EXAMPLES)
-TestNode = NodeMachine.TestCase
+# Many examples: a busy machine takes its time.
+TestNode = pytest.mark.timeout(200)(NodeMachine.TestCase)
