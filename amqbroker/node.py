@@ -18,6 +18,7 @@ from amqbroker.auth.sasl import MECHANISMS, offered_to
 from amqbroker.auth.users import UserStore
 from amqbroker.config import Config
 from amqbroker.core import connection_methods, full_disk, log
+from amqbroker.core.account import Account, take_account
 from amqbroker.core.broker import Broker
 from amqbroker.core.client import CLOSING, DONE, Client
 from amqbroker.core.configured import apply_changes, apply_config
@@ -67,7 +68,7 @@ class PeerInfo:
 class Counts:
     """How much there is of everything."""
 
-    __slots__ = ("alarm", "connections", "memory_bytes", "queues", "ready", "unacked", "vhosts")
+    __slots__ = ("alarm", "connections", "queues", "ready", "unacked", "vhosts")
 
     def __init__(self) -> None:
         self.connections = 0
@@ -76,8 +77,6 @@ class Counts:
         # Messages that wait, and those that were delivered and not settled.
         self.ready = 0
         self.unacked = 0
-        # What messages take in memory.
-        self.memory_bytes = 0
         # Why publishers are blocked; empty if they are not.
         self.alarm = ""
 
@@ -101,6 +100,7 @@ class Node:
         self._broker.now = now
         self._broker.turn.wall_offset = wall - now
         self._journal = journal
+        self._base_bytes = 0
         if recovered is not None:
             restore(self._broker, recovered)
         apply_config(self._broker)
@@ -242,10 +242,15 @@ class Node:
             broker.change_consumer_timeout(config.limits.consumer_timeout_ms)
         return apply_changes(broker, before)
 
-    def memory_measured(self, used_bytes: int, now: float) -> None:
-        """So much memory is in use."""
+    def serving(self, resident_bytes: int) -> None:
+        """The process has so much memory as it begins to serve: the base of the account."""
+        self._base_bytes = max(0, resident_bytes - take_account(self._broker, 0).total())
+
+    def memory_measured(self, resident_bytes: int, now: float) -> None:
+        """The process has so much memory."""
         self._broker.now = now
-        self._broker.alarms.measure_memory(used_bytes)
+        accounted = self.memory_account().total()
+        self._broker.alarms.measure_memory(resident_bytes, accounted)
         self._broker.alarms_changed()
 
     def disk_measured(self, free_bytes: int, now: float) -> None:
@@ -472,9 +477,12 @@ class Node:
             counts.queues += 1
             counts.ready += queue.ready_count()
             counts.unacked += queue.unacked_count
-        counts.memory_bytes = broker.memory_bytes
         counts.alarm = broker.alarm
         return counts
+
+    def memory_account(self) -> Account:
+        """What the broker takes in memory, by what it is for."""
+        return take_account(self._broker, self._base_bytes)
 
     def journal_failure(self) -> str:
         """Why the journal is broken; empty if it is not."""

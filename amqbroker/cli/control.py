@@ -117,7 +117,10 @@ def status_rows(answer: Answer) -> list[tuple[str, str]]:
     """The status for people."""
     ready, unacked = _number(answer, "messages_ready"), _number(answer, "messages_unacked")
     resident = answer.get("memory_resident_bytes")
-    memory = f"{shown_size(_number(answer, 'memory_accounted_bytes'))} for messages"
+    memory = f"{shown_size(_number(answer, 'memory_accounted_bytes'))} accounted for"
+    parts = answer.get("memory")
+    if isinstance(parts, dict):
+        memory += f" ({shown_size(_number(parts, 'messages'))} for messages)"
     if isinstance(resident, int):
         memory += f", {shown_size(resident)} resident"
     rows = [

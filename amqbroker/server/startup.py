@@ -33,7 +33,7 @@ from amqbroker.server.admin import Admin
 from amqbroker.server.control import ControlServer
 from amqbroker.server.definitions import Definitions, DefinitionsError, import_file
 from amqbroker.server.listeners import Listeners, StartError
-from amqbroker.server.measuring import Measuring, set_limits
+from amqbroker.server.measuring import Measuring, resident_bytes, set_limits
 from amqbroker.server.operations import Operations
 from amqbroker.server.reloading import Reloading, Reread
 from amqbroker.server.rule_operations import RuleOperations
@@ -158,6 +158,7 @@ async def serve(
                 # Once the broker says that it is ready, signals are obeyed.
                 await anyio.lowlevel.checkpoint()
                 report_ready(listeners, time.monotonic() - started_at, config.data_dir)
+                node.serving(resident_bytes() or 0)
                 on_ready(listeners)
                 await stop.wait()
                 await control.close()
