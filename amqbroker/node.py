@@ -21,7 +21,7 @@ from amqbroker.core import connection_methods, full_disk, log
 from amqbroker.core.account import Account, take_account
 from amqbroker.core.broker import Broker
 from amqbroker.core.client import CLOSING, DONE, Client
-from amqbroker.core.configured import apply_config
+from amqbroker.core.configured import apply_changes, apply_config
 from amqbroker.core.consuming import resume_gets
 from amqbroker.core.logins import PasswordCheck
 from amqbroker.core.memory import ReadRequest
@@ -95,18 +95,8 @@ class Node:
         wall: float = 0.0,
     ) -> None:
         """`wall` is the time of day at `now`, in seconds since 1970."""
-        properties = server_properties(
-            config.server_properties.product,
-            config.server_properties.version,
-            config.server_properties.cluster_name,
-            config.server_properties.extra,
-        )
-        limits = config.limits
-        offer = Offer(
-            properties, list(MECHANISMS), limits.channel_max, limits.frame_max, limits.heartbeat_s
-        )
         users = UserStore([], config.loopback_users)
-        self._broker = Broker(config, offer, users, journal, random)
+        self._broker = Broker(config, make_offer(config), users, journal, random)
         self._broker.now = now
         self._broker.turn.wall_offset = wall - now
         self._journal = journal
@@ -238,6 +228,19 @@ class Node:
     def limit_disk(self, free_bytes: int) -> None:
         """Publishers are blocked while the disk takes less than this."""
         self._broker.alarms.disk_free_limit = free_bytes
+
+    def reconfigure(self, config: Config, now: float) -> int:
+        """Another configuration holds: for connections that come, and at once for users, virtual
+        hosts and consumer timeouts. The journal position to wait for."""
+        broker = self._broker
+        broker.now = now
+        before = broker.config
+        broker.config = config
+        broker.offer = make_offer(config)
+        broker.users.loopback_users = dict.fromkeys(config.loopback_users, True)
+        if config.limits.consumer_timeout_ms != before.limits.consumer_timeout_ms:
+            broker.change_consumer_timeout(config.limits.consumer_timeout_ms)
+        return apply_changes(broker, before)
 
     def serving(self, resident_bytes: int) -> None:
         """The process has so much memory as it begins to serve: the base of the account."""
@@ -420,7 +423,7 @@ class Node:
             # It takes more disk before it takes less.
             return
         memory = self._broker.memory
-        number = self._journal.file_to_empty()
+        number = self._journal.file_to_empty(self._broker.memory_bytes)
         if number:
             empty_file(self._broker, number)
         if memory.spilling:
@@ -496,3 +499,17 @@ class Node:
     def transient_queues(self) -> list[int]:
         """The ids of queues that no restart brings back."""
         return [int(line.id) for line in self._broker.all_lines() if line.log is None]
+
+
+def make_offer(config: Config) -> Offer:
+    """What connections are offered with this configuration."""
+    properties = server_properties(
+        config.server_properties.product,
+        config.server_properties.version,
+        config.server_properties.cluster_name,
+        config.server_properties.extra,
+    )
+    limits = config.limits
+    return Offer(
+        properties, list(MECHANISMS), limits.channel_max, limits.frame_max, limits.heartbeat_s
+    )

@@ -36,6 +36,21 @@ class Node:
         self._cookie = cookie
         self._environment = environment
 
+    def control(self, *arguments: str) -> str:
+        """Run rabbitmqctl on it and return what it printed."""
+        done = subprocess.run(
+            [str(_RABBITMQ.with_name("rabbitmqctl")), "-q", "-n", self._name, *arguments],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_START_S,
+        )
+        if done.returncode:
+            raise NoBrokerError(f"rabbitmqctl {' '.join(arguments)}\n{done.stdout}")
+        return done.stdout
+
     def call(self, function: str) -> str:
         """Call `module function [arguments]` and return what it returned, as Erlang prints it."""
         done = subprocess.run(
