@@ -228,6 +228,7 @@ class Backlog:
 
     __slots__ = (
         "_at",
+        "_is_cut_up",
         "_next_number",
         "_offset",
         "_open",
@@ -267,6 +268,8 @@ class Backlog:
         self._wanted: i64 = 0
         self._searching = False
         self._reading: Segment | None = None
+        # Some messages of the block that is being read are settled.
+        self._is_cut_up = False
         self._read_length: i64 = 0
 
     def recover(self, segments: list[Segment], redelivered: Ranges, next_number: i64) -> None:
@@ -366,18 +369,21 @@ class Backlog:
         return SegmentReader(data, self._offset, segment.readable, segment.crc, self._searching)
 
     def wants_block(self, reader: SegmentReader) -> bool:
-        """Whether the reader's block may have a message that is not settled."""
+        """Whether the reader's block may have a message that is still there."""
         segment = self._reading
         assert segment is not None
-        return not segment.recovered or not segment.settled.covers(reader.first, reader.last)
+        self._is_cut_up = segment.recovered and segment.settled.touches(reader.first, reader.last)
+        return not self._is_cut_up or not segment.settled.covers(reader.first, reader.last)
 
     def wants_record(self, reader: SegmentReader) -> bool:
-        """Whether the reader's record is a message that is still there."""
+        """Whether the reader's record, of a block that is wanted, is still there."""
         segment = self._reading
         assert segment is not None
         if not segment.recovered:
             return True
-        return reader.flags & KEPT != 0 and not segment.settled.contains(reader.index)
+        if reader.flags & KEPT == 0:
+            return False
+        return not self._is_cut_up or not segment.settled.contains(reader.index)
 
     def end_read(
         self, reader: SegmentReader, size: i64, taken: i64, kept: i64, body_bytes: i64

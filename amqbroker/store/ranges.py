@@ -52,6 +52,11 @@ class Ranges:
         place = bisect_right(self._firsts, first) - 1
         return place >= 0 and self._lasts[place] >= last
 
+    def touches(self, first: i64, last: i64) -> bool:
+        """Whether any of these indexes is in the set."""
+        place = bisect_left(self._lasts, first)
+        return place < len(self._firsts) and self._firsts[place] <= last
+
     def items(self) -> list[tuple[int, int]]:
         """All ranges, in order."""
         return list(zip(self._firsts, self._lasts, strict=True))
