@@ -118,7 +118,9 @@ class Line:
     def spill(self, extra_max: i64) -> i64:
         """Put the oldest of the tail into the next batch, and NOTHING if no more is to go.
 
-        What would not be in the batch anyway is limited, and costs as much as is returned.
+        What would not be in the batch anyway is limited, and costs as much as is returned. There is
+        no limit for a line that is far behind: else what comes meanwhile would go to the journal,
+        and be written twice from then on.
         """
         ready = self.ready
         # The oldest messages of a queue that is being consumed are wanted next: they stay.
@@ -137,7 +139,8 @@ class Line:
         if not ready.paged:
             # What was taken since is in no segment: its indexes must not lie inside of one.
             backlog.seal()
-        entries = ready.cut_tail(keep, left, extra_max)
+        far_behind = ready.paged and self.is_far_behind()
+        entries = ready.cut_tail(keep, left, left if far_behind else extra_max)
         cost: i64 = 0
         extra: i64 = 0
         for entry in entries:
@@ -154,7 +157,7 @@ class Line:
         self.flying.extend(entries)
         self.flying_bytes += cost
         self.memory.flying_bytes += cost
-        return extra
+        return 0 if far_behind else extra
 
     def landed(self) -> None:
         """What is on its way to disk is there, or nobody wants it any more."""
