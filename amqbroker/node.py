@@ -14,14 +14,13 @@ from random import Random
 from typing import final
 
 from amqbroker.auth.certificates import TlsPeer
-from amqbroker.auth.passwords import rabbit_hash
-from amqbroker.auth.permissions import Permissions
 from amqbroker.auth.sasl import MECHANISMS, offered_to
-from amqbroker.auth.users import User, UserStore
+from amqbroker.auth.users import UserStore
 from amqbroker.config import Config
 from amqbroker.core import connection_methods, log
 from amqbroker.core.broker import Broker, PasswordCheck
 from amqbroker.core.client import CLOSING, DONE, Client
+from amqbroker.core.configured import apply_config
 from amqbroker.core.consuming import resume_gets
 from amqbroker.core.memory import ReadRequest
 from amqbroker.core.paging import empty_file, messages_read
@@ -106,13 +105,14 @@ class Node:
         offer = Offer(
             properties, list(MECHANISMS), limits.channel_max, limits.frame_max, limits.heartbeat_s
         )
-        users = UserStore(make_users(config, random), config.loopback_users)
+        users = UserStore([], config.loopback_users)
         self._broker = Broker(config, offer, users, journal, random)
         self._broker.now = now
         self._broker.turn.wall_offset = wall - now
         self._journal = journal
         if recovered is not None:
             restore(self._broker, recovered)
+        apply_config(self._broker)
 
     # Inputs.
 
@@ -239,6 +239,9 @@ class Node:
         broker = self._broker
         broker.now = now
         turn = broker.turn
+        dead_letters = broker.dead_letters
+        if dead_letters.has_work():
+            dead_letters.work()
         if turn.queues:
             queues = turn.queues
             turn.queues = []
@@ -250,6 +253,8 @@ class Node:
                     resume_gets(queue)
                 if queue.deliver() and not queue.deleted:
                     queue.wake()
+                if queue.is_awaited:
+                    dead_letters.look_at(queue)
                 if queue.levels is None:
                     broker.memory.look_at(queue.line)
                 else:
@@ -276,6 +281,7 @@ class Node:
     def _after_sync(self) -> None:
         """Look again at everyone who waits for the journal."""
         broker = self._broker
+        broker.dead_letters.synced(self._journal.synced_position)
         if broker.unconfirmed:
             channels = broker.unconfirmed
             broker.unconfirmed = []
@@ -296,7 +302,7 @@ class Node:
     def has_work(self) -> bool:
         """Whether another `settle` has something to do without a further input."""
         turn = self._broker.turn
-        return bool(turn.queues) or bool(turn.confirming)
+        return bool(turn.queues) or bool(turn.confirming) or self._broker.dead_letters.has_work()
 
     def next_deadline(self) -> float | None:
         """When `on_time` must be called next; None if there is nothing to wait for."""
@@ -329,6 +335,7 @@ class Node:
         for line in self._broker.all_lines():
             if line.log is not None:
                 redelivered.extend([entry for entry in line.ready.entries() if entry.redelivered])
+        redelivered.extend(self._broker.dead_letters.entries())
         self._journal.stop(redelivered)
         return True
 
@@ -444,21 +451,3 @@ class Node:
     def transient_queues(self) -> list[int]:
         """The ids of queues that no restart brings back."""
         return [int(line.id) for line in self._broker.all_lines() if line.log is None]
-
-
-def make_users(config: Config, random: Random) -> list[User]:
-    """The users of the configuration.
-
-    A password written there is hashed with RabbitMQ's quick hash: it is no secret.
-    """
-    users: list[User] = []
-    for user in config.users:
-        stored = user.password_hash
-        if user.password is not None:
-            stored = rabbit_hash(user.password.encode(), random.randbytes(4))
-        permissions = {
-            vhost: Permissions(allowed.configure, allowed.write, allowed.read)
-            for vhost, allowed in user.permissions.items()
-        }
-        users.append(User(user.name, stored, tuple(user.tags), permissions))
-    return users

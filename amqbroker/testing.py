@@ -22,7 +22,8 @@ import anyio
 from anyio.abc import TaskStatus
 from anyio.from_thread import start_blocking_portal
 
-from amqbroker.config import Config, load
+from amqbroker.config import Config, User, load
+from amqbroker.core.configured import GUEST
 from amqbroker.server.listeners import Listeners
 from amqbroker.server.startup import serve
 
@@ -49,8 +50,10 @@ class Broker:
         return self.url_of()
 
     def url_of(self, user: str | None = None, vhost: str = "/") -> str:
-        """The URL for one of the configured users (the first) and a virtual host."""
-        known = next(item for item in self.config.users if user is None or item.name == user)
+        """The URL for one of the configured users (the first; `guest` if there are none) and a
+        virtual host."""
+        users = self.config.users or (User(GUEST, password=GUEST),)
+        known = next(item for item in users if user is None or item.name == user)
         login = f"{quote(known.name, safe='')}:{quote(known.password or '', safe='')}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         path = "" if vhost == "/" else quote(vhost, safe="")

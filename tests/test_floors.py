@@ -81,11 +81,11 @@ STARTED = {
     *("amqbroker.__main__", "amqbroker.pytest_plugin", "amqbroker.testing"),
     # Called by whoever administers, from outside.
     *("amqbroker.management.parameters", "amqbroker.management.policies"),
+    *("amqbroker.management.users", "amqbroker.management.vhosts"),
 }
 
 # Modules without a test file of their own name, and the file that tests them.
 TESTED_BY = {
-    "core/discard.py": "core/test_settling.py",
     "store/batch.py": "store/test_journal.py",
     "__main__.py": "cli/test_serve.py",
     "pytest_plugin.py": "test_testing.py",

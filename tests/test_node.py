@@ -8,8 +8,8 @@ import pytest
 from pamqp import base, body, commands, frame, header
 
 from amqbroker.auth.passwords import rabbit_hash, verify
-from amqbroker.config import Config, Permission, Store, User
-from amqbroker.node import Node, PeerInfo, make_users
+from amqbroker.config import Config
+from amqbroker.node import Node, PeerInfo
 from amqbroker.store.journal import Journal
 from tests.core.house import PERSISTENT, House, core, items
 from tests.semantics.peer import PROTOCOL_HEADER, Channel
@@ -195,24 +195,6 @@ def test_the_last_words_of_a_stop_are_said_once_all_are_gone(house: House, ch: C
     house.run()
     house.restart(clean=False)
     assert house.channel().must_get("q").redelivered
-
-
-def test_users_of_the_configuration_have_hashed_passwords() -> None:
-    config = Config(
-        users=(
-            User("a", password="secret", tags=("t",), permissions={"/": Permission("c", "w", "r")}),
-            User("b", password_hash=FIXED_HASH),
-        ),
-        store=Store(),
-    )
-    first, second = make_users(config, Random(1))
-    assert first.password_hash is not None
-    assert "secret" not in first.password_hash
-    assert verify(first.password_hash, b"secret")
-    assert not verify(first.password_hash, b"Secret")
-    assert first.may("configure", "queue", "c", "/")
-    assert not first.may("configure", "queue", "w", "/")
-    assert (second.password_hash, second.tags) == (FIXED_HASH, ())
 
 
 def test_a_bug_of_the_brokers_ends_the_connection_with_541(house: House, ch: Channel) -> None:

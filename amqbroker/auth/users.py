@@ -18,21 +18,42 @@ from ipaddress import ip_address
 from typing import Final, final
 
 from amqbroker.auth.passwords import check_hash
-from amqbroker.auth.permissions import Permissions, checked_name, refused
+from amqbroker.auth.permissions import (
+    Permissions,
+    TopicPermission,
+    checked_name,
+    refused,
+    topic_refused,
+)
 
 ADMINISTRATOR: Final = "administrator"
 # May publish with another user's name in `user_id`.
 IMPERSONATOR: Final = "impersonator"
+NO_LIMIT: Final = -1
 
 
 @final
 class User:
-    """One user. `password_hash` is one of the two kinds in `passwords`, None forbids every login.
+    """One user. `password_hash` is one of the two kinds in `passwords`, None forbids every login
+    with a password.
 
-    `permissions` goes by virtual host; no entry means no access.
+    `permissions` goes by virtual host; no entry means no access. `topic_permissions` goes by
+    virtual host and exchange; no entry means no restriction. Open connections hold on to their
+    user, so a change acts on them at once; `connections` and `channels` count them.
     """
 
-    __slots__ = ("_digest", "name", "password_hash", "permissions", "tags")
+    __slots__ = (
+        "_digest",
+        "channels",
+        "connections",
+        "max_channels",
+        "max_connections",
+        "name",
+        "password_hash",
+        "permissions",
+        "tags",
+        "topic_permissions",
+    )
 
     def __init__(
         self,
@@ -47,6 +68,18 @@ class User:
         self.password_hash = password_hash
         self.tags = tags
         self.permissions = permissions
+        self.topic_permissions: dict[str, dict[str, TopicPermission]] = {}
+        self.max_connections = NO_LIMIT
+        self.max_channels = NO_LIMIT
+        self.connections = 0
+        self.channels = 0
+        self._digest = b""
+
+    def set_password_hash(self, stored: str | None) -> None:
+        """Another password, or none. ValueError if this is no hash."""
+        if stored is not None:
+            check_hash(stored)
+        self.password_hash = stored
         self._digest = b""
 
     def may_enter(self, vhost: str) -> bool:
@@ -62,6 +95,15 @@ class User:
         """403 unless the user `may`."""
         if not self.may(permission, kind, name, vhost):
             raise refused(permission, kind, name, vhost, self.name)
+
+    def check_topic(self, permission: str, exchange: str, key: str, vhost: str) -> None:
+        """403 unless the user may WRITE with this routing key, or READ with this binding key."""
+        exchanges = self.topic_permissions.get(vhost)
+        if exchanges is None:
+            return
+        allowed = exchanges.get(exchange)
+        if allowed is not None and not allowed.allow(permission, key):
+            raise topic_refused(permission, key, exchange, vhost, self.name)
 
     def recall(self, password: bytes) -> bool:
         """Whether this is the password that `remember` was called with."""

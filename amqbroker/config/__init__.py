@@ -6,8 +6,10 @@ options into one. Nothing here touches files or the process's environment: the c
 
 from amqbroker.config.load import environment_variables, load, parse_listener, where_of
 from amqbroker.config.model import (
+    DEFAULT_VHOST,
     Amount,
     Config,
+    DeadLetters,
     Disk,
     Limits,
     Listener,
@@ -18,15 +20,18 @@ from amqbroker.config.model import (
     Store,
     Tls,
     TlsListener,
+    TopicPermission,
     User,
     Vhost,
 )
 from amqbroker.config.tree import ConfigError, Problem
 
 __all__ = [
+    "DEFAULT_VHOST",
     "Amount",
     "Config",
     "ConfigError",
+    "DeadLetters",
     "Disk",
     "Limits",
     "Listener",
@@ -38,6 +43,7 @@ __all__ = [
     "Store",
     "Tls",
     "TlsListener",
+    "TopicPermission",
     "User",
     "Vhost",
     "environment_variables",

@@ -18,6 +18,7 @@ from msgspec import inspect
 
 from amqbroker.config.model import (
     DEFAULT_PORT,
+    DEFAULT_VHOST,
     EXTERNAL,
     SHARE_MAX,
     SIZE,
@@ -27,6 +28,7 @@ from amqbroker.config.model import (
     ListenerTable,
     Permission,
     TlsListener,
+    TopicPermission,
     User,
 )
 from amqbroker.config.tree import (
@@ -60,10 +62,13 @@ AMOUNT_BYTES_MAX: Final = 1 << 50
 # A variable that nobody meant for us (Kubernetes sets AMQBROKER_PORT for a service of that name) is
 # passed over, one that is so close to a known name is a mistake.
 _ENVIRONMENT_LIKENESS: Final = 0.8
-# RabbitMQ's password hash: base64 of four bytes of salt and a SHA-256; and ours.
-_RABBITMQ_HASH_BYTES: Final = 4 + 32
+# RabbitMQ's password hashes: base64 of four bytes of salt and an MD5, a SHA-256 or a SHA-512.
+_RABBITMQ_HASH_BYTES: Final = (4 + 16, 4 + 32, 4 + 64)
+# And ours.
+_ARGON2_HASH: Final = re.compile(
+    r"\$argon2id\$v=19\$m=\d{1,7},t=\d{1,3},p=\d{1,2}\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{16,86}"
+)
 _NOT_BOTH: Final = "either password or password_hash is needed, not both"
-_SCRYPT_HASH: Final = re.compile(r"scrypt\$([1-9]|1[0-9]|20)\$[A-Za-z0-9+/]+=*\$[A-Za-z0-9+/]+=*")
 
 
 def load(
@@ -238,7 +243,7 @@ class _Checker:
         made: object = kind.cls(**values)
         if isinstance(made, User):
             self._check_user(made, tree, path)
-        elif isinstance(made, Permission):
+        elif isinstance(made, Permission | TopicPermission):
             self._check_permission(made, tree, path)
         return made
 
@@ -334,10 +339,13 @@ class _Checker:
             self._add(
                 table.key_where["password_hash"],
                 f"{path}.password_hash",
-                "no password hash: RabbitMQ's (base64 of 36 bytes) or scrypt$13$... is needed",
+                "no password hash: RabbitMQ's (base64 of 20, 36 or 68 bytes) or $argon2id$... "
+                "is needed",
             )
 
-    def _check_permission(self, permission: Permission, table: Table, path: str) -> None:
+    def _check_permission(
+        self, permission: Permission | TopicPermission, table: Table, path: str
+    ) -> None:
         for key in table.items:
             try:
                 re.compile(str(getattr(permission, key)))
@@ -350,6 +358,7 @@ class _Checker:
         """Names that must be unique, and names that must be known."""
         vhosts = [vhost.name for vhost in config.vhosts]
         self._check_unique("vhosts", vhosts, tree)
+        vhosts = vhosts or [DEFAULT_VHOST]
         self._check_unique("users", [user.name for user in config.users], tree)
         self._check_listeners(config, tree)
         if config.tls_listeners:
@@ -357,13 +366,14 @@ class _Checker:
         for i, user in enumerate(config.users):
             if user.password is None and user.password_hash is None and not _by_certificate(config):
                 self._add(_where(tree, "users", i), f"users[{i}]", _NOT_BOTH)
-            for vhost in user.permissions:
-                if vhost not in vhosts:
-                    self._add(
-                        _where(tree, "users", i, "permissions", vhost),
-                        f"users[{i}].permissions",
-                        f"there is no virtual host {vhost!r}{_did_you_mean(vhost, vhosts)}",
-                    )
+            for key in ("permissions", "topic_permissions"):
+                for vhost in getattr(user, key):
+                    if vhost not in vhosts:
+                        self._add(
+                            _where(tree, "users", i, key, vhost),
+                            f"users[{i}].{key}",
+                            f"there is no virtual host {vhost!r}{_did_you_mean(vhost, vhosts)}",
+                        )
 
     def _check_listeners(self, config: Config, tree: Tree) -> None:
         plain = [str(item) for item in config.listeners if item.port]
@@ -461,10 +471,10 @@ def _share_of(leaf: Leaf) -> float | None:
 
 
 def _is_password_hash(text: str) -> bool:
-    if _SCRYPT_HASH.fullmatch(text):
+    if _ARGON2_HASH.fullmatch(text):
         return True
     try:
-        return len(binascii.a2b_base64(text, strict_mode=True)) == _RABBITMQ_HASH_BYTES
+        return len(binascii.a2b_base64(text, strict_mode=True)) in _RABBITMQ_HASH_BYTES
     except ValueError:
         return False
 

@@ -24,6 +24,9 @@ SIZE: Final = {"size": True}
 # Of an Amount: the largest share of the machine's memory that makes sense.
 SHARE_MAX: Final = "share_max"
 
+# What the first start of a data folder makes, if the configuration names none.
+DEFAULT_VHOST: Final = "/"
+
 # The protocol lets a client insist on 4096 (AMQP 0-9-1 section 1.4.1, frame-min-size).
 FRAME_SIZE_BYTES_MIN: Final = 4096
 # frame-max is a 32-bit number on the wire, but one frame is one piece of memory: 128 MiB is plenty.
@@ -107,11 +110,23 @@ class Permission(Struct, frozen=True, forbid_unknown_fields=True):
     read: str = ""
 
 
+class TopicPermission(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a user may do with one topic exchange.
+
+    Regular expressions on routing keys and binding keys; an empty one allows nothing.
+    """
+
+    write: str = ""
+    read: str = ""
+
+
 class User(Struct, frozen=True, forbid_unknown_fields=True):
-    """One user, with either a password or RabbitMQ's salted hash of one; with neither, only a
-    certificate lets the user in (EXTERNAL).
+    """One user, with either a password or a hash of one; with neither, only a certificate lets the
+    user in (EXTERNAL).
 
     `permissions` goes from virtual host to what is allowed there; no entry means no access.
+    `topic_permissions` goes from virtual host and exchange to what is allowed; no entry means no
+    restriction. 0 means no limit.
     """
 
     name: str
@@ -119,12 +134,21 @@ class User(Struct, frozen=True, forbid_unknown_fields=True):
     password_hash: str | None = None
     tags: tuple[str, ...] = ()
     permissions: Mapping[str, Permission] = field(default_factory=dict)
+    topic_permissions: Mapping[str, Mapping[str, TopicPermission]] = field(default_factory=dict)
+    max_connections: Count = 0
+    max_channels: Count = 0
 
 
 class Vhost(Struct, frozen=True, forbid_unknown_fields=True):
-    """One virtual host; 0 means no limit."""
+    """One virtual host; 0 means no limit.
+
+    `default_queue_type` is that of queues that are declared without one.
+    """
 
     name: str
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    default_queue_type: Literal["classic", "quorum"] = "classic"
     max_connections: Count = 0
     max_queues: Count = 0
 
@@ -168,6 +192,12 @@ class Memory(Struct, frozen=True, forbid_unknown_fields=True):
     )
 
 
+class DeadLetters(Struct, frozen=True, forbid_unknown_fields=True):
+    """How dead letters are made."""
+
+    published_history: Literal["ignored", "believed"] = "ignored"
+
+
 class Disk(Struct, frozen=True, forbid_unknown_fields=True):
     """How much the disk must still take, or publishers are blocked."""
 
@@ -193,26 +223,24 @@ class Log(Struct, frozen=True, forbid_unknown_fields=True):
     format: Literal["text", "json"] = "text"
 
 
-def _default_users() -> tuple[User, ...]:
-    everything = Permission(configure=".*", write=".*", read=".*")
-    return (
-        User("guest", password="guest", tags=("administrator",), permissions={"/": everything}),
-    )
-
-
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole configuration. An empty `data_dir` leaves the choice to the command line."""
+    """The whole configuration. An empty `data_dir` leaves the choice to the command line.
+
+    Without `users` and `vhosts`, the first start of a data folder makes `guest` and `/`; whom they
+    name is what they say at every start.
+    """
 
     listeners: tuple[Listener, ...] = (Listener("127.0.0.1"),)
     tls_listeners: tuple[TlsListener, ...] = ()
     tls: Tls = field(default_factory=Tls)
     data_dir: str = ""
-    vhosts: tuple[Vhost, ...] = (Vhost("/"),)
-    users: tuple[User, ...] = field(default_factory=_default_users)
+    vhosts: tuple[Vhost, ...] = ()
+    users: tuple[User, ...] = ()
     loopback_users: tuple[str, ...] = ("guest",)
     limits: Limits = field(default_factory=Limits)
     store: Store = field(default_factory=Store)
     memory: Memory = field(default_factory=Memory)
+    dead_letters: DeadLetters = field(default_factory=DeadLetters)
     disk: Disk = field(default_factory=Disk)
     server_properties: ServerProperties = field(default_factory=ServerProperties)
     log: Log = field(default_factory=Log)

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from amqbroker.config.model import Config, Listener
+from amqbroker.config.model import Amount, Config, Listener
 
 HIDDEN: Final = "***"
 SECRETS: Final = ("password", "password_hash", "key_password")
@@ -18,6 +18,8 @@ def shown(config: Config) -> dict[str, object]:
     assert isinstance(tree, dict), tree
     for name in ("listeners", "tls_listeners"):
         tree[name] = [_address(listener) for listener in getattr(config, name)]
+    tree["memory"]["high_watermark"] = _amount(config.memory.high_watermark)
+    tree["disk"]["free_limit"] = _amount(config.disk.free_limit)
     hidden = _without_secrets(tree)
     assert isinstance(hidden, dict)
     return hidden
@@ -27,6 +29,10 @@ def _address(listener: Listener) -> object:
     if not listener.mechanisms:
         return str(listener)
     return {"address": str(listener), "mechanisms": list(listener.mechanisms)}
+
+
+def _amount(amount: Amount) -> int | float:
+    return amount.bytes if amount.share is None else amount.share
 
 
 def _without_secrets(value: object) -> object:

@@ -1,19 +1,22 @@
-"""May this connection do that: permissions by name, and the owner of exclusive queues.
+"""May this connection do that: permissions by name and topic, and the owner of exclusive queues.
 
 Source: RabbitMQ's `rabbit_access_control`, `rabbit_amqqueue:check_exclusive_access`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from amqbroker.auth.permissions import CONFIGURE, EXCHANGE, QUEUE, READ, WRITE
 from amqbroker.core.names import queue_resource
 from amqbroker.errors import AmqpError, resource_locked
+from amqbroker.exchanges.base import Exchange
 
 if TYPE_CHECKING:
     from amqbroker.core.client import Client
     from amqbroker.core.queue import Queue
+
+TOPIC: Final = "topic"
 
 __all__ = [
     "CONFIGURE",
@@ -24,6 +27,7 @@ __all__ = [
     "check",
     "check_any",
     "check_owner",
+    "check_topic",
     "locked",
 ]
 
@@ -40,6 +44,14 @@ def check_any(client: Client, kind: str, name: str) -> None:
     vhost = client.vhost_name
     if not may(CONFIGURE, kind, name, vhost) and not may(WRITE, kind, name, vhost):
         client.user.check(READ, kind, name, vhost)
+
+
+def check_topic(client: Client, permission: str, exchange: Exchange | None, key: str) -> None:
+    """Raise 403 unless the client's user may publish to a topic exchange with this routing key, or
+    bind to it with this binding key; other exchanges have no topics, and one that is missing is
+    found out later."""
+    if exchange is not None and exchange.type_name == TOPIC and client.user.topic_permissions:
+        client.user.check_topic(permission, exchange.name, key, client.vhost_name)
 
 
 def check_owner(client: Client, queue: Queue, vhost: str) -> None:

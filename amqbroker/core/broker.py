@@ -17,6 +17,7 @@ from amqbroker.config import Config
 from amqbroker.core import log
 from amqbroker.core.ack_timeouts import watch_consumer
 from amqbroker.core.alarms import Alarms
+from amqbroker.core.discard import DeadLettering
 from amqbroker.core.line import Line
 from amqbroker.core.log import LogLine
 from amqbroker.core.memory import Memory
@@ -65,6 +66,7 @@ class Broker:
         # Messages that could not be read from disk.
         self.messages_lost = 0
         self.timers = self.turn.timers
+        self.dead_letters = DeadLettering(self)
         self.vhosts: dict[str, VirtualHost] = {}
         # JSON by name.
         self.global_parameters: dict[str, str] = {}
@@ -85,10 +87,8 @@ class Broker:
         # Why publishers are blocked; empty if they are not. It is what `alarms` says.
         self.alarm = ""
         self.alarms = Alarms()
-        for vhost in config.vhosts:
-            self.vhosts[vhost.name] = VirtualHost(
-                vhost.name, journal, vhost.max_connections, vhost.max_queues
-            )
+        # Whether an earlier start has made what the configuration leaves to the first one.
+        self.defaults_made = False
 
     def log(self, level: int, text: str, **fields: object) -> None:
         """One line for the log."""

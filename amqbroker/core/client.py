@@ -21,7 +21,7 @@ from pamqp.base import Frame
 
 from amqbroker.auth.certificates import TlsPeer
 from amqbroker.auth.sasl import Credentials
-from amqbroker.auth.users import User
+from amqbroker.auth.users import NO_LIMIT, User
 from amqbroker.core import connection_methods, log
 from amqbroker.core.broker import Broker
 from amqbroker.core.channel import Channel
@@ -337,9 +337,16 @@ class Client(TimerTarget):
                 f"number of channels opened ({len(self.channels)}) has reached "
                 f"the negotiated channel_max ({self.channel_max})"
             )
+        user = self.user
+        if user.max_channels != NO_LIMIT and user.channels >= user.max_channels:
+            raise not_allowed(
+                f"number of channels opened for user '{user.name}' has reached "
+                f"the maximum allowed user limit of ({user.max_channels})"
+            )
         assert self.vhost is not None
         self._closed_channels.pop(number, None)
         self.channels[number] = Channel(self, number, self.vhost)
+        user.channels += 1
         self.send(number, m.ChannelOpenOk())
 
     def _closing_channel_method(self, channel: Channel, frame: Frame) -> None:
@@ -354,6 +361,7 @@ class Client(TimerTarget):
 
     def _forget_channel(self, channel: Channel) -> None:
         del self.channels[int(channel.number)]
+        self.user.channels -= 1
         if self._channel is channel:
             self._channel = None
         self.parser.forget_channel(channel.number)
@@ -443,6 +451,7 @@ class Client(TimerTarget):
         channels = list(self.channels.values())
         self.channels = {}
         self._channel = None
+        self.user.channels -= len(channels)
         for channel in channels:
             channel.tear_down()
         assert self.vhost is not None or not channels
@@ -450,6 +459,7 @@ class Client(TimerTarget):
             for queue in list(self.exclusive_queues.values()):
                 self.broker.delete_queue(self.vhost, queue)
             self.vhost.connections -= 1
+            self.user.connections -= 1
             self.broker.open_connections -= 1
             self.vhost = None
 
@@ -524,6 +534,7 @@ class Client(TimerTarget):
         self.vhost = vhost
         self.vhost_name = vhost.name
         vhost.connections += 1
+        self.user.connections += 1
         self.broker.open_connections += 1
         self._cancel_timers()
         if self.heartbeat_s > 0:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pamqp.base import Frame
 
 from amqbroker.auth.sasl import EXTERNAL, Credentials, read_response
+from amqbroker.auth.users import NO_LIMIT
 from amqbroker.core import log
 from amqbroker.core.broker import PasswordCheck
 from amqbroker.core.vhost import VirtualHost
@@ -168,8 +169,14 @@ def _enter(client: Client, name: str) -> VirtualHost:
     vhost = broker.vhosts.get(name)
     if vhost is None:
         raise not_allowed(f"vhost {name} not found")
-    if vhost.max_connections and vhost.connections >= vhost.max_connections:
+    if vhost.max_connections != NO_LIMIT and vhost.connections >= vhost.max_connections:
         raise not_allowed(f"{text}: connection limit ({vhost.max_connections}) is reached")
+    user = client.user
+    if user.max_connections != NO_LIMIT and user.connections >= user.max_connections:
+        raise not_allowed(
+            f"Connection refused for user '{user.name}': user connection limit "
+            f"({user.max_connections}) is reached"
+        )
     if not client.user.may_enter(name):
         raise not_allowed(text)
     return vhost

@@ -83,13 +83,16 @@ class Consumer:
         client = channel.client
         tag = channel.next_delivery_tag
         channel.next_delivery_tag = tag + 1
+        message = entry.message
+        if entry.deliveries != 0 and self.queue.rules.counts_deliveries:
+            message = entry.counted_message()
         write_deliver(
             client.output,
             channel.number,
             self.prefix,
             tag,
             entry.redelivered,
-            entry.message,
+            message,
             client.payload_size_max,
         )
         client.mark_output()

@@ -176,10 +176,13 @@ def resume_gets(queue: Queue) -> None:
 def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
     client = channel.client
     ready = queue.first_line().ready
-    if ready.count == 0:
+    if ready.count == 0 or queue.holds_back:
         channel.send(m.BasicGetEmpty())
         return
     entry = ready.take()
+    message = entry.message
+    if entry.deliveries != 0 and queue.rules.counts_deliveries:
+        message = entry.counted_message()
     tag = channel.next_delivery_tag
     channel.next_delivery_tag = tag + 1
     write_get_ok(
@@ -187,7 +190,7 @@ def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
         channel.number,
         tag,
         entry.redelivered,
-        entry.message,
+        message,
         queue.ready_count(),
         client.payload_size_max,
     )

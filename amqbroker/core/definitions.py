@@ -10,6 +10,7 @@
            o  vhost  name                                                  operator policy
            r  vhost  component  name                                       runtime parameter
            g  name                                                         global parameter
+           n  name                                                         what the node remembers
     value  a field table
 
 The store folds them without knowing what they mean; recovery hands them back as they were.
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Final, cast, final
 
 from mypy_extensions import i64
 
+from amqbroker.auth.users import User
 from amqbroker.core.policies import Policy
 from amqbroker.core.queue import Queue
 from amqbroker.exchanges.base import Binding, Destination, Exchange, Table
@@ -28,6 +30,8 @@ from amqbroker.wire.tables import decode_table, encode_table
 
 if TYPE_CHECKING:
     from pamqp.common import FieldTable
+
+    from amqbroker.core.vhost import VirtualHost
 
 EXCHANGE_KIND: Final = b"x"
 QUEUE_KIND: Final = b"q"
@@ -38,6 +42,10 @@ POLICY_KIND: Final = b"p"
 OPERATOR_POLICY_KIND: Final = b"o"
 PARAMETER_KIND: Final = b"r"
 GLOBAL_PARAMETER_KIND: Final = b"g"
+NODE_KIND: Final = b"n"
+
+# The first start has made what the configuration leaves to it; what is deleted stays deleted.
+DEFAULTS_MADE: Final = "defaults"
 
 
 def short(text: str) -> bytes:
@@ -94,6 +102,58 @@ def binding_key(vhost: str, source: str, binding: Binding) -> bytes:
             encode(dict(sorted(binding.arguments.items()))),
         )
     )
+
+
+def vhost_key(name: str) -> bytes:
+    """The key of a virtual host."""
+    return VHOST_KIND + short(name)
+
+
+def vhost_value(vhost: VirtualHost) -> bytes:
+    """All that makes a virtual host, but what is in it."""
+    return encode(
+        {
+            "description": vhost.description,
+            "tags": list(vhost.tags),
+            "default_queue_type": vhost.default_queue_type,
+            "max_connections": vhost.max_connections,
+            "max_queues": vhost.max_queues,
+        }
+    )
+
+
+def user_key(name: str) -> bytes:
+    """The key of a user."""
+    return USER_KIND + short(name)
+
+
+def user_value(user: User) -> bytes:
+    """All that makes a user. Permissions go by virtual host: configure, write and read; on topics
+    by virtual host and exchange: write and read."""
+    return encode(
+        {
+            "password_hash": user.password_hash,
+            "tags": list(user.tags),
+            "permissions": {
+                vhost: [allowed.configure.text, allowed.write.text, allowed.read.text]
+                for vhost, allowed in user.permissions.items()
+            },
+            "topic_permissions": {
+                vhost: {
+                    exchange: [allowed.write.text, allowed.read.text]
+                    for exchange, allowed in exchanges.items()
+                }
+                for vhost, exchanges in user.topic_permissions.items()
+            },
+            "max_connections": user.max_connections,
+            "max_channels": user.max_channels,
+        }
+    )
+
+
+def node_key(name: str) -> bytes:
+    """The key of something that the node remembers of itself."""
+    return NODE_KIND + short(name)
 
 
 def policy_key(vhost: str, name: str, operator: bool) -> bytes:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64
 
 from amqbroker.message import Entry, Message
+from amqbroker.wire.properties import with_edited_headers
 
 if TYPE_CHECKING:
+    from pamqp.common import FieldTable
+
     from amqbroker.core.consumer import Consumer
     from amqbroker.core.line import Line
+
+DELIVERY_COUNT: Final = "x-delivery-count"
 
 
 @final
@@ -31,3 +36,12 @@ class QueueEntry(Entry):
         self.consumer: Consumer | None = None
         self.limited = False
         self.outstanding = False
+
+    def counted_message(self) -> Message:
+        """The message as it goes out once more: it says how often it came back."""
+        message = self.message
+        count: FieldTable = {DELIVERY_COUNT: int(self.deliveries)}
+        header = with_edited_headers(message.header, count, [])
+        return Message(
+            message.channel, message.address, 0, header, message.body, message.persistent
+        )

@@ -100,7 +100,7 @@ def delete(channel: Channel, frame: Frame) -> None:
 def bind(channel: Channel, frame: Frame) -> None:
     """exchange.bind: messages of the source go on to the destination."""
     method = cast("m.ExchangeBind", frame)
-    source, destination = _ends(channel, method.source, method.destination)
+    source, destination = _ends(channel, method.source, method.destination, method.routing_key)
     binding = Binding(
         Destination(EXCHANGE, destination), method.routing_key, dict(method.arguments or {})
     )
@@ -112,7 +112,7 @@ def bind(channel: Channel, frame: Frame) -> None:
 def unbind(channel: Channel, frame: Frame) -> None:
     """exchange.unbind: a missing binding or exchange is fine."""
     method = cast("m.ExchangeUnbind", frame)
-    source, destination = _ends(channel, method.source, method.destination)
+    source, destination = _ends(channel, method.source, method.destination, method.routing_key)
     binding = Binding(
         Destination(EXCHANGE, destination), method.routing_key, dict(method.arguments or {})
     )
@@ -121,7 +121,7 @@ def unbind(channel: Channel, frame: Frame) -> None:
     _answer(channel, method.nowait, m.ExchangeUnbindOk(), position)
 
 
-def _ends(channel: Channel, source: str, destination: str) -> tuple[str, str]:
+def _ends(channel: Channel, source: str, destination: str, key: str) -> tuple[str, str]:
     """The names of both ends, once the user may bind them."""
     source = strip_line_ends(source)
     destination = strip_line_ends(destination)
@@ -129,6 +129,7 @@ def _ends(channel: Channel, source: str, destination: str) -> tuple[str, str]:
     check_not_default(destination)
     access.check(channel.client, access.WRITE, access.EXCHANGE, destination)
     access.check(channel.client, access.READ, access.EXCHANGE, source)
+    access.check_topic(channel.client, access.READ, channel.vhost.exchanges.get(source), key)
     return source, destination
 
 

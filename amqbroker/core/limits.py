@@ -35,17 +35,20 @@ REFUSED: Final = -1
 
 def enqueue(queue: Queue, line: Line, message: Message) -> i64:
     """A message for a queue with rules; as `Queue.enqueue`."""
-    if queue.rules.overflow != DROP_HEAD and _has_no_room(queue, message):
+    if refuses(queue, message):
         # Consumers may take, and time may have taken, what is in the way.
         queue.catch_up()
-        if _has_no_room(queue, message):
+        if refuses(queue, message):
             _refuse(queue, line, message)
             return REFUSED
     return line.append(message, deadline_of(queue, message))
 
 
-def _has_no_room(queue: Queue, message: Message) -> bool:
+def refuses(queue: Queue, message: Message) -> bool:
+    """Whether the queue has no room for this message, and does not make any."""
     rules = queue.rules
+    if rules.overflow == DROP_HEAD:
+        return False
     if rules.max_length != NO_LIMIT and queue.ready_count() >= rules.max_length:
         return True
     if rules.max_length_bytes == NO_LIMIT:

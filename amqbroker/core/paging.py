@@ -138,6 +138,7 @@ def empty_file(broker: Broker, number: int) -> None:
         if line.ready.tail_count() >= SEGMENT_COUNT_MIN:
             line.memory.spill(line, 0)
         found.extend(_in_file(line.ready.entries(), number))
+    found.extend(_in_file(broker.dead_letters.entries(), number))
     for client in broker.clients.values():
         for channel in client.channels.values():
             found.extend(_in_file(channel.unacked.entries(), number))

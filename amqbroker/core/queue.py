@@ -15,11 +15,12 @@ from mypy_extensions import i64
 
 from amqbroker.core import limits
 from amqbroker.core.consumer import Consumers
+from amqbroker.core.discard import DELIVERY_LIMIT, Discard
 from amqbroker.core.entry import QueueEntry
 from amqbroker.core.expiry import drop_expired, set_head_timer
 from amqbroker.core.held import HeldGet
 from amqbroker.core.line import Line
-from amqbroker.core.rules import Rules
+from amqbroker.core.rules import NO_LIMIT, Rules
 from amqbroker.core.timers import Timer
 from amqbroker.exchanges.base import Table
 from amqbroker.message import Message
@@ -29,6 +30,7 @@ from amqbroker.wire.properties import priority_of
 if TYPE_CHECKING:
     from amqbroker.core.client import Client
     from amqbroker.core.turn import Turn
+    from amqbroker.core.vhost import VirtualHost
 
 # Messages that one queue may send in one turn, so that others and the sockets get theirs, and those
 # that may expire or be dropped.
@@ -56,7 +58,11 @@ class Queue:
         "had_consumer",
         "has_rules",
         "head_timer",
+        "held",
+        "held_bytes",
+        "holds_back",
         "id",
+        "is_awaited",
         "levels",
         "line",
         "name",
@@ -67,6 +73,7 @@ class Queue:
         "turn",
         "unacked_count",
         "used_at",
+        "vhost",
         "waiting_gets",
         "wants_head",
     )
@@ -82,6 +89,8 @@ class Queue:
         arguments: Table,
     ) -> None:
         self.turn = turn
+        # Where it lives; None for a queue that was never added anywhere.
+        self.vhost: VirtualHost | None = None
         self.id: i64 = queue_id
         self.name = name
         self.durable = durable
@@ -99,6 +108,13 @@ class Queue:
         self.had_consumer = False
         self.deleted = False
         self.dirty = False
+        # Its dead letters that are refused by full queues (discard.py); with too many of them its
+        # own messages are held back.
+        self.held: i64 = 0
+        self.held_bytes: i64 = 0
+        self.holds_back = False
+        # This queue is full, and dead letters wait for room in it.
+        self.is_awaited = False
         # When this queue last sent anything, on the turn's count.
         self.served: i64 = 0
         # Whether messages may expire, or there may be too many: has_rules is asked on the way of
@@ -228,11 +244,13 @@ class Queue:
         has_levels = self.levels is not None
         has_rules = self.has_rules
         consumers = self.consumers
+        # With too many dead letters on its hands it makes no more of them.
+        limit: i64 = 0 if self.holds_back else DELIVERIES_A_TURN
         self.serving = True
         self.wants_head = False
         drops: i64 = 0
         sent: i64 = 0
-        while sent < DELIVERIES_A_TURN:
+        while sent < limit:
             if has_rules:
                 drops += drop_expired(self, DROPS_A_TURN - drops, False)
                 if drops == DROPS_A_TURN:
@@ -253,7 +271,8 @@ class Queue:
         if has_rules:
             if sent < DELIVERIES_A_TURN:
                 drops += self._drop_rest(DROPS_A_TURN - drops)
-            set_head_timer(self)
+            if not self.holds_back:
+                set_head_timer(self)
         if has_levels:
             line = self.first_line()
         if line.ready.paged:
@@ -267,12 +286,22 @@ class Queue:
         for line in self.lines():
             line.seen_index = line.next_index
         drops = limits.drop_head(self, drops_max)
-        return drops + drop_expired(self, drops_max - drops, True)
+        if not self.holds_back:
+            drops += drop_expired(self, drops_max - drops, True)
+        return drops
 
     def discard(self, entries: list[QueueEntry], reason: int) -> None:
-        """Entries that are neither ready nor outstanding leave for this reason (discard.py)."""
+        """Entries that are neither ready nor outstanding leave for this reason: to the dead-letter
+        exchange at the end of the turn (discard.py), or for ever."""
+        if self.rules.dead_letter_exchange is not None:
+            self.turn.discards.append(Discard(self, entries, reason))
+            return
         for entry in entries:
             entry.line.settle(entry)
+
+    def refuses(self, message: Message) -> bool:
+        """Whether this queue has no room for this message, and would not make any."""
+        return self.has_rules and limits.refuses(self, message)
 
     def requeue(self, entries: list[QueueEntry]) -> None:
         """Outstanding entries come back to their places, marked as redelivered."""
@@ -284,6 +313,8 @@ class Queue:
             entry.redelivered = True
             entry.deliveries += 1
             entry.consumer = None
+        if self.rules.counts_deliveries:
+            entries = self._counted(entries)
         if self.levels is None:
             self.line.ready.put_back(entries)
         else:
@@ -295,6 +326,21 @@ class Queue:
             # Before anybody gets them: what is too much goes, even if it has just come back.
             limits.drop_head(self, DROPS_A_TURN)
         self.wake()
+
+    def _counted(self, entries: list[QueueEntry]) -> list[QueueEntry]:
+        """Keep the counts of these deliveries; which entries may be delivered once more. The others
+        are discarded."""
+        limit = self.rules.delivery_limit
+        kept: list[QueueEntry] = []
+        over: list[QueueEntry] = []
+        for entry in entries:
+            if limit != NO_LIMIT and entry.deliveries > limit:
+                over.append(entry)
+            else:
+                kept.append(entry)
+        if over:
+            self.discard(over, DELIVERY_LIMIT)
+        return kept
 
     def purge(self) -> int:
         """Drop every ready message; how many there were."""

@@ -24,6 +24,7 @@ from amqbroker.core.exchange_methods import RESERVED_PREFIX, check_not_default
 from amqbroker.core.names import made_up_name, queue_resource, strip_line_ends
 from amqbroker.core.queue import Queue
 from amqbroker.core.reply_to import REPLY_PREFIX
+from amqbroker.core.rules import NO_LIMIT
 from amqbroker.errors import access_refused, not_found, precondition_failed
 from amqbroker.exchanges.base import QUEUE, Binding, Destination, Table
 from amqbroker.exchanges.terms import field_type
@@ -51,6 +52,8 @@ def declare(channel: Channel, frame: Frame) -> None:
     if name.startswith(RESERVED_PREFIX):
         raise access_refused(f"queue name '{name}' contains reserved prefix 'amq.*'")
     arguments: Table = dict(method.arguments or {})
+    if "x-queue-type" not in arguments:
+        _add_queue_type(channel, arguments, durable, method.exclusive, method.auto_delete)
     if not name:
         if queue_type(arguments) != CLASSIC:
             raise precondition_failed(
@@ -72,6 +75,15 @@ def declare(channel: Channel, frame: Frame) -> None:
     _declared(channel, queue, method.nowait, position)
 
 
+def _add_queue_type(
+    channel: Channel, arguments: Table, durable: bool, exclusive: bool, auto_delete: bool
+) -> None:
+    """The virtual host's default type, where the flags permit it."""
+    kind = channel.vhost.default_queue_type
+    if kind == QUORUM and durable and not exclusive and not auto_delete:
+        arguments["x-queue-type"] = kind
+
+
 def _create(
     channel: Channel, name: str, durable: bool, exclusive: bool, auto_delete: bool, arguments: Table
 ) -> tuple[Queue, int]:
@@ -81,7 +93,7 @@ def _create(
     check_queue_arguments(resource, arguments)
     if queue_type(arguments) == QUORUM:
         _check_quorum(resource, durable, exclusive, auto_delete)
-    if vhost.max_queues and len(vhost.queues) >= vhost.max_queues:
+    if vhost.max_queues != NO_LIMIT and len(vhost.queues) >= vhost.max_queues:
         raise precondition_failed(
             f"cannot declare queue '{name}': queue limit in vhost '{vhost.name}' "
             f"({vhost.max_queues}) is reached"
@@ -197,6 +209,7 @@ def _ends(channel: Channel, queue: str, exchange: str, key: str) -> tuple[str, s
     check_not_default(source)
     access.check(channel.client, access.WRITE, access.QUEUE, name)
     access.check(channel.client, access.READ, access.EXCHANGE, source)
+    access.check_topic(channel.client, access.READ, channel.vhost.exchanges.get(source), key)
     return name, source, key
 
 

@@ -1,13 +1,16 @@
 """Durable definitions and messages back into virtual hosts: what a restart finds on disk.
 
-Definitions of virtual hosts that the configuration no longer names are kept: their virtual host is
-made, so that nothing is lost by an edit, and the log says so.
+Queues of a virtual host that has no record of its own (older versions wrote none) bring it back.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 from mypy_extensions import i64
 
+from amqbroker.auth.permissions import Permissions, TopicPermission
+from amqbroker.auth.users import User
 from amqbroker.core import definitions, log
 from amqbroker.core.broker import Broker
 from amqbroker.core.entry import QueueEntry
@@ -22,18 +25,26 @@ from amqbroker.message import Entry
 from amqbroker.store.recovery import Recovered
 from amqbroker.wire.tables import decode_table
 
+# Who and what the rest depends on.
+RULERS: Final = (definitions.VHOST_KIND, definitions.USER_KIND, definitions.NODE_KIND)
+
 
 def restore(broker: Broker, recovered: Recovered) -> None:
     """Fill an empty broker.
 
-    Exchanges and queues first, then the bindings between them, then messages.
+    Virtual hosts and users first, then exchanges and queues, then the bindings between them, then
+    messages.
     """
+    for key, value in recovered.definitions.items():
+        _restore_ruler(broker, definitions.KeyReader(key), value)
     bindings: list[definitions.KeyReader] = []
     queues: list[Queue] = []
     for key, value in recovered.definitions.items():
         reader = definitions.KeyReader(key)
         if reader.kind == definitions.BINDING_KIND:
             bindings.append(reader)
+            continue
+        if reader.kind in RULERS:
             continue
         table: Table = dict(decode_table(value, 0))
         if reader.kind == definitions.GLOBAL_PARAMETER_KIND:
@@ -70,15 +81,65 @@ def restore(broker: Broker, recovered: Recovered) -> None:
             )
 
 
+def _restore_ruler(broker: Broker, reader: definitions.KeyReader, value: bytes) -> None:
+    """What the rest depends on: virtual hosts, users, and what the node remembers."""
+    if reader.kind == definitions.VHOST_KIND:
+        _restore_vhost(broker, reader.name(), dict(decode_table(value, 0)))
+    elif reader.kind == definitions.USER_KIND:
+        broker.users.put(_read_user(reader.name(), dict(decode_table(value, 0))))
+    elif reader.kind == definitions.NODE_KIND and reader.name() == definitions.DEFAULTS_MADE:
+        broker.defaults_made = True
+
+
+def _restore_vhost(broker: Broker, name: str, table: Table) -> None:
+    vhost = VirtualHost(name, broker.journal)
+    vhost.description = str(table["description"])
+    vhost.tags = _texts(table["tags"])
+    vhost.default_queue_type = str(table["default_queue_type"])
+    vhost.max_connections = _number(table["max_connections"])
+    vhost.max_queues = _number(table["max_queues"])
+    broker.vhosts[name] = vhost
+
+
+def _read_user(name: str, table: Table) -> User:
+    stored = table["password_hash"]
+    permissions: dict[str, Permissions] = {}
+    for vhost, patterns in _table(table["permissions"]).items():
+        configure, write, read = _texts(patterns)
+        permissions[vhost] = Permissions(configure, write, read)
+    user = User(name, None if stored is None else str(stored), _texts(table["tags"]), permissions)
+    for vhost, exchanges in _table(table["topic_permissions"]).items():
+        allowed: dict[str, TopicPermission] = {}
+        for exchange, patterns in _table(exchanges).items():
+            write, read = _texts(patterns)
+            allowed[exchange] = TopicPermission(write, read, name, vhost)
+        user.topic_permissions[vhost] = allowed
+    user.max_connections = _number(table["max_connections"])
+    user.max_channels = _number(table["max_channels"])
+    return user
+
+
+def _table(value: object) -> Table:
+    assert isinstance(value, dict), value
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    assert isinstance(value, list), value
+    return tuple([str(text) for text in value])
+
+
+def _number(value: object) -> int:
+    assert isinstance(value, int), value
+    return value
+
+
 def _vhost(broker: Broker, name: str) -> VirtualHost:
     vhost = broker.vhosts.get(name)
     if vhost is None:
-        vhost = VirtualHost(name, broker.journal, 0, 0)
+        vhost = VirtualHost(name, broker.journal)
         broker.vhosts[name] = vhost
-        broker.log(
-            log.WARNING,
-            f"vhost '{name}' is not in the configuration, but the data folder has queues of it",
-        )
+        broker.journal.define(definitions.vhost_key(name), definitions.vhost_value(vhost))
     return vhost
 
 
@@ -104,6 +165,7 @@ def _restore_queue(broker: Broker, vhost: VirtualHost, name: str, table: Table) 
     queue.open_log(broker.journal)
     broker.next_queue_id = max(broker.next_queue_id, queue_id + queue.ids())
     vhost.queues[name] = queue
+    queue.vhost = vhost
     broker.start_expiry(vhost, queue)
     return queue
 

@@ -36,12 +36,16 @@ class Rules:
     """The rules of one queue. Numbers are NO_LIMIT where there is none; times are milliseconds.
 
     `dead_letter_exchange` is None for a queue that has none; the empty name is the default
-    exchange. `dead_letter_key` is None where dead letters keep their own routing keys. `policy` and
-    `operator_policy` are those that hold, for whoever lists them.
+    exchange. `dead_letter_key` is None where dead letters keep their own routing keys.
+    `at_most_once` says that they are dropped where a queue refuses them. `counts_deliveries` says
+    that consumers are told how often a message came back. `policy` and `operator_policy` are those
+    that hold, for whoever lists them.
     """
 
     __slots__ = (
+        "at_most_once",
         "consumer_timeout_ms",
+        "counts_deliveries",
         "dead_letter_exchange",
         "dead_letter_key",
         "delivery_limit",
@@ -75,6 +79,10 @@ class Rules:
         self.overflow: i64 = DROP_HEAD if overflow is None else _OVERFLOWS.get(overflow, DROP_HEAD)
         self.dead_letter_exchange = _text(arguments, definition, "dead-letter-exchange")
         self.dead_letter_key = _text(arguments, definition, "dead-letter-routing-key")
+        strategy = _text(arguments, definition, "dead-letter-strategy")
+        self.at_most_once = strategy == "at-most-once"
+        is_quorum = arguments.get("x-queue-type") == "quorum"
+        self.counts_deliveries = is_quorum or self.delivery_limit != NO_LIMIT
 
     def limit_messages(self) -> bool:
         """Whether messages may expire, or there may be too many of them."""

@@ -18,6 +18,7 @@ from amqbroker.store.backlog import SegmentOutbox
 if TYPE_CHECKING:
     from amqbroker.core.channel import Channel
     from amqbroker.core.client import Client
+    from amqbroker.core.discard import Discard
     from amqbroker.core.queue import Queue
 
 
@@ -27,6 +28,7 @@ class Turn:
 
     __slots__ = (
         "confirming",
+        "discards",
         "memory",
         "now",
         "outputs",
@@ -47,6 +49,8 @@ class Turn:
         self.served: i64 = 0
         # Channels with publisher confirms that may be sent now.
         self.confirming: list[Channel] = []
+        # What left its queues without an ack, and has a dead-letter exchange to go to.
+        self.discards: list[Discard] = []
         # Clients with bytes to send, or that must be closed.
         self.outputs: list[Client] = []
         # What makes the time of day of the node's monotonic time, in seconds. It stays as it was at

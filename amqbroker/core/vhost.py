@@ -19,11 +19,11 @@ from typing import Final, final
 from mypy_extensions import i64
 
 from amqbroker.core import definitions
-from amqbroker.core.arguments import queue_type
+from amqbroker.core.arguments import CLASSIC, queue_type
 from amqbroker.core.names import exchange_resource, queue_resource
 from amqbroker.core.policies import ALTERNATE_EXCHANGE, Policies
 from amqbroker.core.queue import Queue
-from amqbroker.core.rules import Rules
+from amqbroker.core.rules import NO_LIMIT, Rules
 from amqbroker.errors import not_found
 from amqbroker.exchanges.base import EXCHANGE, QUEUE, Binding, Destination, Exchange, Table
 from amqbroker.exchanges.registry import DEFAULT_EXCHANGE, predeclared_exchanges
@@ -73,13 +73,15 @@ class Walk:
 class VirtualHost:
     """Everything with a name in one virtual host."""
 
-    def __init__(
-        self, name: str, journal: Journal | None, max_connections: int, max_queues: int
-    ) -> None:
+    def __init__(self, name: str, journal: Journal | None) -> None:
         self.name = name
         self.journal = journal
-        self.max_connections = max_connections
-        self.max_queues = max_queues
+        self.description = ""
+        self.tags: tuple[str, ...] = ()
+        # That of queues that are declared without a type.
+        self.default_queue_type = CLASSIC
+        self.max_connections: int = NO_LIMIT
+        self.max_queues: int = NO_LIMIT
         self.connections = 0
         self.exchanges: dict[str, Exchange] = {}
         self.queues: dict[str, Queue] = {}
@@ -152,6 +154,7 @@ class VirtualHost:
         if self.policies.by_name or self.operator_policies.by_name:
             queue.set_rules(self.rules_for(queue))
         self.queues[queue.name] = queue
+        queue.vhost = self
         self._forget_queue_route(queue.name)
         if queue.durable and self.journal is not None:
             queue.open_log(self.journal)
@@ -293,6 +296,10 @@ class VirtualHost:
     def forget_routes(self) -> None:
         """Something changed that any route may depend on."""
         self.routes = {}
+        self.version += 1
+
+    def permissions_changed(self) -> None:
+        """What a user may do here is another: channels look for their route again."""
         self.version += 1
 
     def _forget_queue_route(self, name: str) -> None:

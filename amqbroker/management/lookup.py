@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from amqbroker.core.broker import Broker
@@ -30,6 +31,12 @@ def check_name(kind: str, name: str) -> None:
         raise ManagementError(
             BAD_ARGUMENT, f"the name of {kind} has {size} bytes, more than {NAME_BYTES_MAX}"
         )
+
+
+def check_tags(tags: Sequence[str]) -> None:
+    """Refuse a tag that is none."""
+    for tag in tags:
+        check_name("a tag", tag)
 
 
 def is_text(value: object) -> bool:

@@ -223,6 +223,10 @@ class Journal:
         """Take a definition back; the position to wait for."""
         return self._define(key, None)
 
+    def defined(self, prefix: bytes) -> list[bytes]:
+        """The keys of all definitions that begin so."""
+        return [key for key in self._definitions if key.startswith(prefix)]
+
     def stop(self, redelivered: list[Entry]) -> i64:
         """The next batch is the last one, and makes this a clean stop; the position to wait for.
 

@@ -212,19 +212,57 @@ def with_edited_headers(header: bytes, changes: FieldTable, removed: list[str]) 
 
     A key of `changes` or `removed` is taken out first, however often it occurs.
     """
+    return with_first_entries(header, encode_table(changes)[4:], [*changes, *removed])
+
+
+def with_first_entries(header: bytes, entries: bytes, removed: list[str]) -> bytes:
+    """The header with these octets of table entries before all other headers, of which those
+    `removed` are taken out."""
+    return _with_entries(header, entries + _split_headers(header, removed)[0])
+
+
+def with_last_entries(header: bytes, moved: list[str]) -> bytes:
+    """The header with these headers, if it has them, behind all others."""
+    kept, taken = _split_headers(header, moved)
+    return _with_entries(header, kept + taken)
+
+
+def find_header(header: bytes, wanted: str) -> i64:
+    """Where the first value of this header begins, with its type octet; -1 if it is missing."""
     position = find(header, HEADERS)
-    kept = BytesWriter()
+    if position < 0:
+        return -1
+    end = _end_of(header, HEADERS, position)
+    octets = wanted.encode()
+    position += 4
+    while position < end:
+        key_end: i64 = position + 1 + i64(header[position])
+        if header[position + 1 : key_end] == octets:
+            return key_end
+        position = value_end(header, key_end, end)
+    return -1
+
+
+def _split_headers(header: bytes, wanted: list[str]) -> tuple[bytes, bytes]:
+    """The octets of the headers that are not wanted, and of those that are."""
+    others = BytesWriter()
+    found = BytesWriter()
+    position = find(header, HEADERS)
     if position >= 0:
         end = _end_of(header, HEADERS, position)
         position += 4
         while position < end:
             key_end: i64 = position + 1 + i64(header[position])
             entry_end = value_end(header, key_end, end)
-            key = header[position + 1 : key_end].decode()
-            if key not in changes and key not in removed:
-                kept.write(header[position:entry_end])
+            if header[position + 1 : key_end].decode() in wanted:
+                found.write(header[position:entry_end])
+            else:
+                others.write(header[position:entry_end])
             position = entry_end
-    entries = encode_table(changes)[4:] + kept.getvalue()
+    return others.getvalue(), found.getvalue()
+
+
+def _with_entries(header: bytes, entries: bytes) -> bytes:
     return _replaced(header, HEADERS, len(entries).to_bytes(4, "big") + entries)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from contextlib import suppress
 
 import pytest
@@ -165,7 +166,7 @@ def test_every_problem_is_told_at_once() -> None:
         (
             "users: [{name: a, password_hash: AAAA}]",
             "users[0].password_hash: no password hash:"
-            " RabbitMQ's (base64 of 36 bytes) or scrypt$13$... is needed",
+            " RabbitMQ's (base64 of 20, 36 or 68 bytes) or $argon2id$... is needed",
         ),
         (
             "users: [{name: a, password: b, permissions: {/: {read: '['}}}]",
@@ -175,6 +176,19 @@ def test_every_problem_is_told_at_once() -> None:
         (
             "vhosts: [{name: prod}]\nusers: [{name: a, password: b, permissions: {prd: {}}}]",
             "users[0].permissions: there is no virtual host 'prd'; did you mean 'prod'?",
+        ),
+        (
+            "users: [{name: a, password: b, topic_permissions: {prod: {x: {write: a}}}}]",
+            "users[0].topic_permissions: there is no virtual host 'prod'",
+        ),
+        (
+            "users: [{name: a, password: b, topic_permissions: {/: {x: {write: '*'}}}}]",
+            "users[0].topic_permissions['/']['x'].write: not a regular expression:"
+            " nothing to repeat at position 0",
+        ),
+        (
+            "vhosts: [{name: /, default_queue_type: stream}]",
+            "vhosts[0].default_queue_type: one of classic, quorum is needed, not 'stream'",
         ),
     ],
 )
@@ -201,11 +215,13 @@ def test_options_are_checked_like_a_file() -> None:
     "password_hash",
     [
         rabbit_hash(b"secret", b"salt"),
+        b64encode(bytes(20)).decode(),
+        b64encode(bytes(68)).decode(),
         hash_password(b"secret", b"0123456789abcdef"),
     ],
 )
-def test_both_kinds_of_password_hash_are_accepted(password_hash: str) -> None:
-    config = load(f"users: [{{name: a, password_hash: {password_hash}}}]")
+def test_every_kind_of_password_hash_are_accepted(password_hash: str) -> None:
+    config = load(f"users: [{{name: a, password_hash: '{password_hash}'}}]")
     assert config.users[0].password_hash == password_hash
 
 

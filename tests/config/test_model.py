@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec import inspect
 
-from amqbroker.config import Amount, Config, Listener, load
+from amqbroker.config import Amount, Config, Listener, Vhost, load
 
 SAMPLE = Path(__file__).parents[2] / "config" / "amqbroker.yaml"
 
@@ -31,16 +31,20 @@ def _keys(kind: inspect.Type) -> list[str]:
 
 @pytest.mark.parametrize("key", _keys(inspect.type_info(Config)))
 def test_the_sample_shows_every_key(key: str) -> None:
-    text = re.sub(r"#.*", "", SAMPLE.read_text(encoding="utf-8"))
-    assert re.search(rf"\b{key}:", text)
+    """Those of users and virtual hosts stand in comments: the default is to name none."""
+    assert re.search(rf"^[ #-]*{key}:", SAMPLE.read_text(encoding="utf-8"), re.MULTILINE)
 
 
-def test_the_guest_user_may_do_everything_on_the_default_vhost() -> None:
-    config = Config()
-    (guest,) = config.users
-    assert (guest.name, guest.password, list(guest.permissions)) == ("guest", "guest", ["/"])
-    assert guest.permissions["/"].configure == ".*"
-    assert config.loopback_users == ("guest",)
+def test_the_example_of_users_and_vhosts_is_good() -> None:
+    lines = SAMPLE.read_text(encoding="utf-8").splitlines()
+    text = "\n".join(line[4:] for line in lines if line.startswith("#   "))
+    text = text[text.index("vhosts:") :]
+    config = load(text)
+    (user,) = config.users
+    (vhost,) = config.vhosts
+    assert (user.name, vhost) == ("app", Vhost("/"))
+    assert user.topic_permissions["/"]["amq.topic"].write == r"^{username}\."
+    assert Config().loopback_users == ("guest",)
 
 
 def test_the_tree_is_frozen() -> None:

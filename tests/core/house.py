@@ -12,6 +12,7 @@ from amqbroker.config import Config, Store
 from amqbroker.core.broker import Broker
 from amqbroker.core.channel import Channel as CoreChannel
 from amqbroker.core.client import Client
+from amqbroker.core.configured import apply_config
 from amqbroker.core.entry import QueueEntry
 from amqbroker.core.queue import Queue
 from amqbroker.core.recovery import restore
@@ -143,16 +144,22 @@ def make_entry(queue: Queue, index: int, *, tag: int = 0) -> QueueEntry:
 
 
 def make_broker(journal: Journal | None = None) -> Broker:
-    """A broker without users, by default with an empty journal."""
+    """A broker with `guest` and the virtual host "/", by default with an empty journal."""
+    broker = _bare_broker(journal or Journal())
+    apply_config(broker)
+    return broker
+
+
+def _bare_broker(journal: Journal) -> Broker:
     offer = Offer({}, ["PLAIN"], 0, 0, 0)
-    return Broker(Config(), offer, UserStore([], []), journal or Journal(), Random(1))
+    return Broker(Config(), offer, UserStore([], []), journal, Random(1))
 
 
 def make_channel(broker: Broker | None = None, number: int = 1) -> CoreChannel:
     """A channel of a client that nobody is connected to."""
     broker = broker or make_broker()
     client = Client(broker, 1, "a -> b", "127.0.0.1", 0.0)
-    return CoreChannel(client, number, VirtualHost("/", None, 0, 0))
+    return CoreChannel(client, number, VirtualHost("/", None))
 
 
 class Restartable:
@@ -164,8 +171,9 @@ class Restartable:
 
     def _open(self) -> None:
         journal, recovered = self._disk.open()
-        self.broker = make_broker(journal)
+        self.broker = _bare_broker(journal)
         restore(self.broker, recovered)
+        apply_config(self.broker)
         self.vhost = self.broker.vhosts["/"]
 
     def restart(self) -> None:

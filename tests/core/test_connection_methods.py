@@ -6,6 +6,7 @@ import pytest
 from pamqp.commands import Connection
 
 from amqbroker.auth.certificates import TlsPeer
+from amqbroker.core.rules import NO_LIMIT
 from tests.core.house import House, core
 from tests.semantics.peer import PROTOCOL_HEADER, Peer
 
@@ -99,7 +100,7 @@ def test_a_user_that_was_deleted_while_its_password_was_checked(house: House) ->
 @pytest.mark.parametrize("limit", ["node", "vhost"])
 def test_limits_count_connections_that_are_open(house: House, limit: str) -> None:
     first = house.connect()
-    house.vhost().max_connections = 2 if limit == "vhost" else 0
+    house.vhost().max_connections = 2 if limit == "vhost" else NO_LIMIT
     second = house.connect()
     third = _greeted(house)
     third.log_in()

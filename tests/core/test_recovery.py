@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 from pamqp.commands import Basic
 
-from amqbroker.config import Config, Vhost
 from amqbroker.core import definitions
-from amqbroker.core.broker import Broker
 from amqbroker.core.queue import Queue
 from amqbroker.core.recovery import restore
 from amqbroker.store.journal import Journal
@@ -69,16 +67,14 @@ def test_one_message_in_several_queues_is_settled_in_each(house: House, ch: Chan
     assert (ch.get_bodies("a"), ch.get_bodies("b")) == ([], [b"m"])
 
 
-def test_definitions_of_a_vhost_that_is_not_configured_are_kept() -> None:
+def test_queues_of_a_vhost_without_a_record_bring_it_back() -> None:
     queue = Queue(make_broker().turn, 7, "q", True, False, None, {"x-max-length": 5})
     recovered = Recovered()
-    recovered.definitions[definitions.queue_key("gone", "q")] = definitions.queue_value(queue)
+    recovered.definitions[definitions.queue_key("old", "q")] = definitions.queue_value(queue)
     broker = make_broker(Journal(recovered))
     restore(broker, recovered)
-    assert broker.vhosts["gone"].queues["q"].arguments == {"x-max-length": 5}
-    assert [line.text for line in broker.log_lines] == [
-        "vhost 'gone' is not in the configuration, but the data folder has queues of it"
-    ]
+    assert broker.vhosts["old"].queues["q"].arguments == {"x-max-length": 5}
+    assert definitions.vhost_key("old") in broker.journal.defined(definitions.VHOST_KIND)
 
 
 def test_messages_that_no_queue_claims_are_counted_in_the_log(house: House, ch: Channel) -> None:
@@ -124,12 +120,3 @@ def test_a_queue_without_durable_messages_comes_back_empty(house: House, ch: Cha
     house.restart(clean=True)
     queue = house.queue("q")
     assert (queue.auto_delete, queue.durable, queue.line.ready.count) == (True, True, 0)
-
-
-def test_the_configuration_names_the_vhosts_to_start_with() -> None:
-    config = Config(vhosts=(Vhost("/"), Vhost("second", max_queues=3)))
-    broker = make_broker()
-    broker = Broker(config, broker.offer, broker.users, broker.journal, broker.random)
-    restore(broker, Recovered())
-    assert list(broker.vhosts) == ["/", "second"]
-    assert broker.vhosts["second"].max_queues == 3

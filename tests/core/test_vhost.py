@@ -221,7 +221,7 @@ def _fanout(vhost: VirtualHost, name: str, *, auto_delete: bool = False) -> Exch
 
 
 def test_a_chain_of_auto_delete_exchanges_is_longer_than_the_stack() -> None:
-    vhost = VirtualHost("/", None, 0, 0)
+    vhost = VirtualHost("/", None)
     queue = make_queue()
     vhost.add_queue(queue)
     previous = Destination(QUEUE, "q")
@@ -235,7 +235,7 @@ def test_a_chain_of_auto_delete_exchanges_is_longer_than_the_stack() -> None:
 
 
 def test_a_ring_of_auto_delete_exchanges_goes_as_a_whole() -> None:
-    vhost = VirtualHost("/", None, 0, 0)
+    vhost = VirtualHost("/", None)
     ring = [_fanout(vhost, name, auto_delete=True) for name in ("x", "y", "z")]
     for source, destination in zip(ring, [*ring[1:], ring[0]], strict=True):
         vhost.bind(source, Binding(Destination(EXCHANGE, destination.name), "", {}))
@@ -244,7 +244,7 @@ def test_a_ring_of_auto_delete_exchanges_goes_as_a_whole() -> None:
 
 
 def test_an_exchange_bound_to_itself_can_be_deleted() -> None:
-    vhost = VirtualHost("/", None, 0, 0)
+    vhost = VirtualHost("/", None)
     exchange = _fanout(vhost, "x", auto_delete=True)
     vhost.bind(exchange, Binding(Destination(EXCHANGE, "x"), "", {}))
     vhost.remove_exchange(exchange)
@@ -299,7 +299,7 @@ def test_hashing_a_property_works_behind_another_exchange(ch: Channel) -> None:
 
 
 def test_hashing_the_routing_key_leaves_the_route_cached() -> None:
-    vhost = VirtualHost("/", None, 0, 0)
+    vhost = VirtualHost("/", None)
     exchange = make_exchange("x", "x-consistent-hash", True, False, False, {})
     vhost.add_exchange(exchange)
     queues = [make_queue("p"), make_queue("q")]
@@ -337,7 +337,7 @@ def test_a_key_is_in_its_queue_after_a_restart(house: House, ch: Channel, kind: 
 
 
 def test_the_cache_of_routes_has_a_limit() -> None:
-    vhost = VirtualHost("/", None, 0, 0)
+    vhost = VirtualHost("/", None)
     limit = vhost_module.ROUTES_MAX
     for number in range(limit + 10):
         vhost.route(_address("amq.direct", str(number)))
@@ -345,7 +345,7 @@ def test_the_cache_of_routes_has_a_limit() -> None:
 
 
 def test_names_that_are_not_utf_8_route_like_any_other() -> None:
-    vhost = VirtualHost("/", None, 0, 0)
+    vhost = VirtualHost("/", None)
     key = b"\xff\xfe".decode("utf-8", "surrogateescape")
     queue = make_queue(key)
     assert vhost.route(_address("", key)).queues == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from amqbroker.management.errors import BAD_ARGUMENT, NOT_FOUND, ManagementError
-from amqbroker.management.lookup import check_name, find_vhost, is_text
+from amqbroker.management.lookup import check_name, check_tags, find_vhost, is_text
 from tests.core.house import make_broker
 
 
@@ -34,3 +34,9 @@ def test_halves_of_characters_are_no_text() -> None:
     assert is_text("é")
     assert not is_text("\udfff")
     assert not is_text(b"a")
+
+
+def test_tags_are_names() -> None:
+    check_tags(["administrator", "monitoring"])
+    with pytest.raises(ManagementError, match="a tag must have a name"):
+        check_tags(["administrator", ""])

@@ -7,7 +7,7 @@ from pamqp.commands import Basic
 
 from . import wire
 from .conftest import Bench
-from .marks import fact, not_yet
+from .marks import fact
 from .peer import Channel
 
 
@@ -146,7 +146,6 @@ def test_fact_177_nack_multiple(bench: Bench) -> None:
 
 
 @fact(177)
-@not_yet("dead-lettering")
 def test_fact_177_rejected_messages_are_dead_lettered(bench: Bench) -> None:
     ch = bench.channel()
     queue, dead = bench.name(), bench.name("dead")

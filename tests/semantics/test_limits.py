@@ -7,7 +7,7 @@ from pamqp.commands import Basic, Tx
 from pamqp.common import FieldTable
 
 from .conftest import Bench
-from .marks import differs_on_reference, fact, not_yet
+from .marks import differs_on_reference, fact
 from .peer import Channel
 
 PERSISTENT = Basic.Properties(delivery_mode=2)
@@ -253,7 +253,6 @@ def test_fact_204_a_refusal_in_a_commit_leaves_the_acks(bench: Bench) -> None:
 
 
 @fact(204)
-@not_yet("dead-lettering")
 def test_fact_204_refused_messages_may_be_dead_lettered(bench: Bench) -> None:
     ch = bench.channel()
     queue, dead = bench.name(), bench.name("dead")
@@ -279,7 +278,6 @@ def test_fact_204_refused_messages_may_be_dead_lettered(bench: Bench) -> None:
 
 
 @fact(202)
-@not_yet("dead-lettering")
 def test_fact_202_dropped_messages_may_be_dead_lettered(bench: Bench) -> None:
     ch = bench.channel()
     queue, dead = bench.name(), bench.name("dead")

@@ -229,3 +229,25 @@ def test_timestamps(moment: FieldValue, octets: bytes) -> None:
 def test_a_wrong_property_is_the_callers_mistake(wrong: FieldTable, error: type[Exception]) -> None:
     with pytest.raises(error):
         subject.encode_header(0, wrong)
+
+
+@given(all_tables, st.lists(keys, max_size=3))
+def test_headers_to_the_end(table: FieldTable, moved: list[str]) -> None:
+    octets = subject.encode_header(0, {"headers": table, "priority": 3})
+    changed = subject.with_last_entries(octets, [*moved, *list(table)[:1]])
+    headers = subject.headers_of(changed)
+    assert headers == table
+    assert headers is not None
+    if len(table) > 1 and not set(moved) & set(table):
+        assert list(headers) == [*list(table)[1:], next(iter(table))]
+    assert subject.check_properties(changed) is False
+
+
+@given(all_tables, keys)
+def test_finding_a_header(table: FieldTable, key: str) -> None:
+    octets = subject.encode_header(0, {"content_type": "a", "headers": table})
+    for name in table:
+        position = int(subject.find_header(octets, name))
+        assert octets[:position].endswith(bytes([len(name.encode())]) + name.encode())
+    assert (subject.find_header(octets, key) >= 0) == (key in table)
+    assert subject.find_header(raw(0, b""), key) == -1
