@@ -13,7 +13,7 @@ from mypy_extensions import i64
 
 from amqbroker.core import log
 from amqbroker.core.entry import QueueEntry
-from amqbroker.core.memory import ReadRequest
+from amqbroker.core.memory import SEGMENT_COUNT_MIN, ReadRequest
 from amqbroker.core.timers import TimerTarget
 from amqbroker.message import ENTRY_OVERHEAD_BYTES, IN_SEGMENT, WRITTEN, Entry
 from amqbroker.store.segments import KEPT, REDELIVERED
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 READ_ATTEMPTS_MAX: Final = 3
 RETRY_S: Final = 1.0
-# With fewer messages than this in its tail a queue is not worth a segment: they are written to the
-# journal once more.
-SEGMENT_COUNT_MIN: Final = 256
 
 
 @final
@@ -92,9 +89,9 @@ def _load(broker: Broker, line: Line, name: str, data: bytes) -> None:
             entry.expires_at = reader.expires_at
             entry.deliveries = reader.deliveries
             flags = reader.flags
+            entry.file = IN_SEGMENT
             if flags & KEPT != 0:
                 entry.state = WRITTEN
-                entry.file = IN_SEGMENT
                 kept += 1
             entry.redelivered = (
                 flags & REDELIVERED != 0

@@ -8,13 +8,16 @@ segment, however long the backlog is.
                  (a batch)     (synced)     (in memory again)
 
 Invariants:
-- Segments are in index order, and reading goes through them in that order, once.
+- Segments are in index order, and reading goes through them in that order.
 - Every message of the queue with an index between `first` and `last` of a segment that outlives a
   restart is in this segment. A queue that has read all its segments may hand out what it has in
   memory: from then on it begins a new segment.
 - A segment that was there at the start is never appended to.
 - A file goes when all in it was read and nothing in it lives, after the batch that says so is
   synced.
+
+Messages that were read and are still ready may be given back: they are read once more, before what
+was never read. Messages that came back and are in no segment get segments of their own, in between.
 
 `unread` counts exactly what is ready on disk: messages that were damaged are found missing at the
 end of their segment. `unread_bytes` are those of their bodies; of a segment that was settled in
@@ -23,11 +26,12 @@ part before a start they are an estimate until the segment is read to its end.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Final, final
 
 from mypy_extensions import i64
 
-from amqbroker.message import Entry
+from amqbroker.message import IN_SEGMENT, WRITTEN, Entry
 from amqbroker.store.ranges import Ranges
 from amqbroker.store.records import FILE_HEADER_BYTES, SegmentPart
 from amqbroker.store.segments import (
@@ -42,6 +46,7 @@ from amqbroker.store.segments import (
 # A segment is sealed when it has this much. It is the piece in which disk is given back.
 SEGMENT_SIZE_MAX: Final = 16 * 1024 * 1024
 SEGMENT_MESSAGES_MAX: Final = 65_536
+INDEX_MAX: Final = (1 << 62) - 1
 
 
 @final
@@ -79,11 +84,17 @@ class Segment:
     were settled since then; `settled_before` were settled when the segment was recovered.
     `body_bytes` have the `count` bodies.
 
+    What was never read begins at index `read_to` and at `offset`; before that, only what is in
+    `again` is unread, and of these either all outlive a restart, or none.
+
     Nothing in it expires before `expires_from`, which is 0 if none of it ever does; all of it has
     expired at `expires_until`, which is 0 if some of it never does.
     """
 
     __slots__ = (
+        "_mark_indexes",
+        "_mark_offsets",
+        "again",
         "body_bytes",
         "count",
         "crc",
@@ -96,9 +107,12 @@ class Segment:
         "messages",
         "name",
         "number",
+        "offset",
         "queue_id",
+        "read_to",
         "readable",
         "recovered",
+        "searching",
         "seed",
         "settled",
         "settled_before",
@@ -127,6 +141,13 @@ class Segment:
         self.expires_from: i64 = 0
         self.expires_until: i64 = 0
         self.handed: i64 = 0
+        self.read_to: i64 = first
+        self.offset: i64 = FILE_HEADER_BYTES
+        self.searching = False
+        self.again = Ranges()
+        # Where pieces began that were read.
+        self._mark_indexes: list[int] = []
+        self._mark_offsets: list[int] = []
         self.recovered = False
         self.is_damaged = False
 
@@ -166,6 +187,48 @@ class Segment:
         self.messages += messages
         self.unread += messages
         self.unread_bytes += writer.body_bytes
+
+    def has_unread(self, index: i64, flags: i64) -> bool:
+        """Whether its message with this index and these flags is ready and not in memory."""
+        if index < self.read_to:
+            return self.again.contains(index)
+        return not self.recovered or (flags & KEPT != 0 and not self.settled.contains(index))
+
+    def mark(self) -> None:
+        """A piece is read from where nothing was read before."""
+        self._mark_indexes.append(self.read_to)
+        self._mark_offsets.append(self.offset)
+
+    def offset_of(self, index: i64) -> i64:
+        """Where to begin in order to read this index once more."""
+        return self._mark_offsets[bisect_right(self._mark_indexes, index) - 1]
+
+    def give_back(self, entry: Entry) -> bool:
+        """This entry, which is ready, is to be read once more; False if that cannot be."""
+        index = entry.index
+        is_kept = entry.state == WRITTEN
+        if (
+            entry.file != IN_SEGMENT
+            or not self.first <= index < self.read_to
+            or is_kept != (self.count > 0)
+        ):
+            return False
+        self.again.add(index, index)
+        self.unread += 1
+        self.unread_bytes += len(entry.message.body)
+        if is_kept:
+            self.handed -= 1
+        return True
+
+    def keep_again(self) -> list[tuple[int, int]]:
+        """What was given back is not read once more; the indexes of what would outlive a restart,
+        which count until they are settled."""
+        kept = self.again.items() if self.count > 0 else []
+        if kept:
+            self.handed += self.again.total
+        self.unread -= self.again.total
+        self.again = Ranges()
+        return kept
 
     def cut(self, last: i64, size: i64) -> None:
         """What lies behind this index and offset, and was not read, does not count any more."""
@@ -235,8 +298,10 @@ class Backlog:
         "_outbox",
         "_read_length",
         "_reading",
+        "_rereads",
         "_searching",
         "_wanted",
+        "dropped",
         "generation",
         "is_reading",
         "next_index",
@@ -262,7 +327,11 @@ class Backlog:
         self._outbox = outbox
         self._next_number: i64 = 1
         self._open: Segment | None = None
-        # Where reading goes on: in the segment at place `_at`, from `_offset`.
+        # Given back and then dropped: these are to be settled by who has the log.
+        self.dropped: list[tuple[int, int]] = []
+        # Where reading goes on: in the segment at place `_at`, from `_offset`; `_rereads` says that
+        # it is among what was read before.
+        self._rereads = False
         self._at: i64 = 0
         self._offset: i64 = FILE_HEADER_BYTES
         self._wanted: i64 = 0
@@ -292,15 +361,47 @@ class Backlog:
     def append(self, writer: SegmentWriter, entries: list[Entry]) -> None:
         """Leave these entries, in index order, for the next batch."""
         segment = self._open
-        creates = segment is None
         if segment is None:
-            first = entries[0].index
-            segment = Segment(self.queue_id, self._next_number, self._outbox.seed, first)
-            self._next_number += 1
+            segment = self._new_segment(entries[0].index)
             if self.unread == 0:
-                self.next_index = first
+                self.next_index = segment.first
             self.segments.append(segment)
             self._open = segment
+        self._write(writer, segment, entries)
+        outbox = self._outbox
+        if segment.size >= outbox.size_max or segment.messages >= outbox.messages_max:
+            self._open = None
+
+    def insert(self, writer: SegmentWriter, entries: list[Entry]) -> None:
+        """Leave these entries, in index order, for the next batch, in a segment of their own.
+
+        They come before others; no segment, and nothing else that would outlive a restart, has an
+        index between their first and their last.
+        """
+        segment = self._new_segment(entries[0].index)
+        place = self._place(segment.first)
+        self.segments.insert(place, segment)
+        self._write(writer, segment, entries)
+        if place <= self._at:
+            self._at = place
+            self._begin_anew()
+
+    def gap(self, index: i64) -> i64:
+        """The first index behind this one that is in a segment, or this one if that is; a large one
+        if there is none."""
+        place = self._place(index)
+        if place == len(self.segments):
+            return INDEX_MAX
+        return max(index, self.segments[place].first)
+
+    def _new_segment(self, first: i64) -> Segment:
+        segment = Segment(self.queue_id, self._next_number, self._outbox.seed, first)
+        self._next_number += 1
+        return segment
+
+    def _write(self, writer: SegmentWriter, segment: Segment, entries: list[Entry]) -> None:
+        """Leave these for the next batch, at the end of this segment."""
+        creates = segment.size == 0
         writer.begin(segment.crc)
         for entry in entries:
             writer.add(entry)
@@ -318,8 +419,6 @@ class Backlog:
         outbox.appended.append(segment)
         if kept > 0:
             outbox.parts.append(segment.part(entries[0].index))
-        if segment.size >= outbox.size_max or segment.messages >= outbox.messages_max:
-            self._open = None
 
     def seal(self) -> None:
         """What comes next goes into a new segment."""
@@ -353,32 +452,45 @@ class Backlog:
         if self.is_reading or self.unread == 0:
             return None
         segment = self.next_segment()
-        available = segment.readable - self._offset
+        available = self._read_end(segment) - self._offset
         if available <= 0:
             return None
         length = min(max(length, self._wanted), available)
         self.is_reading = True
         self._reading = segment
         self._read_length = length
+        if not self._rereads:
+            segment.mark()
         return SegmentPiece(segment.name, self._offset, length, self.generation)
 
     def begin_read(self, data: bytes) -> SegmentReader:
         """The piece that was asked for was read: walk through it, then call `end_read`."""
         segment = self._reading
         assert segment is not None, self.queue_id
-        return SegmentReader(data, self._offset, segment.readable, segment.crc, self._searching)
+        end = self._read_end(segment)
+        return SegmentReader(data, self._offset, end, segment.crc, self._searching)
+
+    def _read_end(self, segment: Segment) -> i64:
+        """Where what is read now ends."""
+        return segment.offset if self._rereads else segment.readable
 
     def wants_block(self, reader: SegmentReader) -> bool:
         """Whether the reader's block may have a message that is still there."""
         segment = self._reading
         assert segment is not None
-        self._is_cut_up = segment.recovered and segment.settled.touches(reader.first, reader.last)
-        return not self._is_cut_up or not segment.settled.covers(reader.first, reader.last)
+        first, last = reader.first, reader.last
+        if self._rereads:
+            self._is_cut_up = not segment.again.covers(first, last)
+            return segment.again.touches(first, last)
+        self._is_cut_up = segment.recovered and segment.settled.touches(first, last)
+        return not self._is_cut_up or not segment.settled.covers(first, last)
 
     def wants_record(self, reader: SegmentReader) -> bool:
         """Whether the reader's record, of a block that is wanted, is still there."""
         segment = self._reading
         assert segment is not None
+        if self._rereads:
+            return not self._is_cut_up or segment.again.contains(reader.index)
         if not segment.recovered:
             return True
         if reader.flags & KEPT == 0:
@@ -393,13 +505,14 @@ class Backlog:
         """
         segment = self._reading
         assert segment is not None
+        end = self._read_end(segment)
         moved = reader.offset > self._offset
         self._wanted = reader.wanted
         self._searching = reader.searching
         self._offset = reader.offset
         if reader.last >= self.next_index:
             self.next_index = reader.last + 1
-        if size < self._read_length and reader.offset < segment.readable:
+        if size < self._read_length and reader.offset < end:
             reader.problems.append((reader.offset, "the file ends here, before its time"))
             self._offset = segment.size
         elif not moved and reader.wanted <= size:
@@ -423,9 +536,16 @@ class Backlog:
 
     def _end(self, segment: Segment, taken: i64, kept: i64, body_bytes: i64, damaged: bool) -> i64:
         self.forget_read()
+        lost: i64 = 0
+        if self._rereads:
+            lost = self._end_again(segment, taken)
+        else:
+            segment.offset = self._offset
+            segment.read_to = self.next_index
+            segment.searching = self._searching
         segment.handed += kept
-        segment.unread -= taken
-        self.unread -= taken
+        segment.unread -= taken + lost
+        self.unread -= taken + lost
         if segment.unread == 0:
             # What was an estimate is known now.
             body_bytes = segment.unread_bytes
@@ -433,14 +553,47 @@ class Backlog:
         self.unread_bytes -= body_bytes
         if damaged:
             segment.is_damaged = True
-        lost: i64 = 0
-        if self._offset >= segment.size and (segment.unread > 0 or segment.is_damaged):
+        if self._rereads:
+            if segment.again.total == 0:
+                self._begin_segment()
+        elif self._offset >= segment.size and (segment.unread > 0 or segment.is_damaged):
             lost = segment.unread
             self.unread -= lost
             self.unread_bytes -= segment.unread_bytes
             segment.cut(segment.last, segment.size)
         self._drop_if_done(segment)
         return lost
+
+    def _end_again(self, segment: Segment, taken: i64) -> i64:
+        """So many were read once more; how many were found to be missing."""
+        is_over = self._offset >= segment.offset
+        lost = segment.again.take_until(segment.last if is_over else self.next_index - 1) - taken
+        if segment.count > 0:
+            segment.count -= lost
+        return lost
+
+    def give_back(self, entries: list[Entry]) -> list[Entry]:
+        """These entries, in index order, were read or taken, and are ready: they are read once
+        more. Those for which that cannot be are returned."""
+        left: list[Entry] = []
+        place: i64 = 0
+        for entry in entries:
+            index = entry.index
+            if place >= len(self.segments) or self.segments[place].last < index:
+                place = self._place(index)
+            if place >= len(self.segments) or not self.segments[place].give_back(entry):
+                left.append(entry)
+                continue
+            self.unread += 1
+            self.unread_bytes += len(entry.message.body)
+            if entry.redelivered:
+                self.redelivered.add(index, index)
+        if len(left) < len(entries):
+            self._at = 0
+            while self.segments[self._at].unread == 0:
+                self._at += 1
+            self._begin_anew()
+        return left
 
     def unread_segments(self) -> list[Segment]:
         """The segments that are not read to their end, the first one perhaps in part."""
@@ -474,19 +627,19 @@ class Backlog:
         """What was not read of the next segment does not count any more; how many messages."""
         segment = self.next_segment()
         dropped = segment.unread
-        self.generation += 1
-        self.forget_read()
         if segment is self._open:
             self._open = None
         self.unread -= dropped
         self.unread_bytes -= segment.unread_bytes
         was_live = segment.live() > 0
+        self.dropped.extend(segment.keep_again())
         if segment.handed > 0:
-            segment.cut(self.next_index - 1, self._offset)
+            segment.cut(segment.read_to - 1, segment.offset)
         else:
             segment.forget()
         if was_live:
             self._outbox.parts.append(segment.part(segment.last + 1))
+        self._begin_anew()
         self._drop_if_done(segment)
         return dropped
 
@@ -555,9 +708,24 @@ class Backlog:
         self._at += 1
         self._begin_segment()
 
+    def _begin_anew(self) -> None:
+        """Reading goes on elsewhere: what is under way is not wanted."""
+        self.generation += 1
+        self.forget_read()
+        self._begin_segment()
+
     def _begin_segment(self) -> None:
-        self._offset = FILE_HEADER_BYTES
         self._wanted = 0
         self._searching = False
+        self._rereads = False
+        self._offset = FILE_HEADER_BYTES
         if self._at < len(self.segments):
-            self.next_index = self.segments[self._at].first
+            segment = self.segments[self._at]
+            if segment.again.total > 0:
+                self._rereads = True
+                self.next_index = segment.again.first()
+                self._offset = segment.offset_of(self.next_index)
+            else:
+                self._searching = segment.searching
+                self.next_index = segment.read_to
+                self._offset = segment.offset

@@ -61,6 +61,23 @@ class Ranges:
         """All ranges, in order."""
         return list(zip(self._firsts, self._lasts, strict=True))
 
+    def first(self) -> i64:
+        """The smallest index; there is one."""
+        return self._firsts[0]
+
+    def take_until(self, last: i64) -> i64:
+        """Take out every index up to this one; how many there were."""
+        before = self.total
+        done = bisect_right(self._lasts, last)
+        for place in range(done):
+            self.total -= self._lasts[place] - self._firsts[place] + 1
+        del self._firsts[:done]
+        del self._lasts[:done]
+        if self._firsts and self._firsts[0] <= last:
+            self.total -= last - self._firsts[0] + 1
+            self._firsts[0] = last + 1
+        return before - self.total
+
     def cut(self, last: i64) -> None:
         """Take out every index behind this one."""
         while self._firsts and self._firsts[-1] > last:
