@@ -14,8 +14,10 @@ import click
 
 from amqbroker.cli.client import EXIT_USAGE, broker_options
 from amqbroker.cli.control import backup, environment, ping, status
+from amqbroker.cli.ctl_definitions import DEFINITION_COMMANDS
 from amqbroker.cli.ctl_lists import LIST_COMMANDS
 from amqbroker.cli.ctl_queues import QUEUE_COMMANDS
+from amqbroker.cli.ctl_rules import RULE_COMMANDS
 from amqbroker.cli.output import format_options, quiet_option
 
 _EXAMPLES: Final = """
@@ -75,5 +77,14 @@ def ctl() -> None:
     """
 
 
-for _command in (status, backup, ping, environment, *LIST_COMMANDS, *QUEUE_COMMANDS):
+for _command in (
+    status,
+    backup,
+    ping,
+    environment,
+    *LIST_COMMANDS,
+    *QUEUE_COMMANDS,
+    *RULE_COMMANDS,
+    *DEFINITION_COMMANDS,
+):
     ctl.add_command(_command)

@@ -204,6 +204,12 @@ class Disk(Struct, frozen=True, forbid_unknown_fields=True):
     free_limit: Annotated[Amount, Meta(extra={SHARE_MAX: 100})] = Amount(50_000_000)
 
 
+class Definitions(Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of definitions, RabbitMQ's or ours, that every start imports; empty for none."""
+
+    file: str = ""
+
+
 class ServerProperties(Struct, frozen=True, forbid_unknown_fields=True):
     """What clients are told in connection.start.
 
@@ -243,4 +249,5 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     dead_letters: DeadLetters = field(default_factory=DeadLetters)
     disk: Disk = field(default_factory=Disk)
     server_properties: ServerProperties = field(default_factory=ServerProperties)
+    definitions: Definitions = field(default_factory=Definitions)
     log: Log = field(default_factory=Log)

@@ -70,7 +70,7 @@ def queue_type(arguments: Table) -> str:
 def check_queue_arguments(resource: str, arguments: Table) -> None:
     """Raise ChannelException 406 for the first argument that is not acceptable."""
     for key, value in arguments.items():
-        reason = _reason(key, value, arguments)
+        reason = reason_against(key, value, arguments)
         if reason:
             raise precondition_failed(f"invalid arg '{key}' for {resource}: {reason}")
     kind = queue_type(arguments)
@@ -92,7 +92,7 @@ def check_consumer_arguments(resource: str, kind: str, arguments: Table) -> None
             )
 
 
-def _reason(key: str, value: object, arguments: Table) -> str:
+def reason_against(key: str, value: object, arguments: Table) -> str:
     """Why this value is refused, as RabbitMQ prints it; empty if it is not."""
     if key in ("x-consumer-timeout", "x-expires", "x-message-ttl"):
         return time_error(value, zero=key == "x-message-ttl")

@@ -46,6 +46,8 @@ REASONS: Final = ("expired", "maxlen", "rejected", "delivery_limit")
 
 # Dead letters that one turn sends on.
 DEAD_LETTERS_A_TURN: Final = 512
+# With so many that were not sent on yet, queues drop no more that would have to be sent on.
+DISCARDED_MAX: Final = 2048
 # With so much refused a queue holds back what it has.
 HELD_MAX: Final = 10_000
 HELD_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -142,6 +144,7 @@ class DeadLettering(TimerTarget):
             discard = discards[done]
             entry = discard.entries[discard.place]
             discard.place += 1
+            self._broker.turn.discarded -= 1
             left -= 1
             self._send(discard.queue, entry.message, discard.reason, Dying(discard.queue, entry))
             if discard.place == len(discard.entries):

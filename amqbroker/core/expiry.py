@@ -54,18 +54,19 @@ def drop_expired(queue: Queue, drops_max: i64, with_new: bool) -> i64:
     """Remove what has expired from the head; how much was done, at most `drops_max`.
 
     Without `with_new` what was not offered to consumers yet stays. If the head is on disk and may
-    have expired, the queue's `wants_head` is set.
+    have expired, the queue's `wants_head` is set; if more has to go, `is_overdue`.
     """
     wall_ms = queue.turn.wall_ms()
     expired: list[QueueEntry] = []
     drops: i64 = 0
-    while drops < drops_max:
+    while True:
         line = queue.first_line()
         ready = line.ready
         if ready.count == 0:
             break
-        if ready.paged and not ready.is_loaded():
-            if not _drop_expired_segment(queue, line, wall_ms):
+        on_disk = ready.paged and not ready.is_loaded()
+        if on_disk:
+            if not _segment_has_expired(queue, line, wall_ms):
                 break
         else:
             entry = ready.head()
@@ -73,6 +74,12 @@ def drop_expired(queue: Queue, drops_max: i64, with_new: bool) -> i64:
                 break
             if not with_new and entry.index >= line.seen_index:
                 break
+        if drops == drops_max:
+            queue.is_overdue = True
+            break
+        if on_disk:
+            line.drop_segment()
+        else:
             expired.append(ready.take())
         drops += 1
     if expired:
@@ -80,9 +87,9 @@ def drop_expired(queue: Queue, drops_max: i64, with_new: bool) -> i64:
     return drops
 
 
-def _drop_expired_segment(queue: Queue, line: Line, wall_ms: i64) -> bool:
-    """Drop the line's next segment if all of it has expired, or ask for its head if some of it
-    has."""
+def _segment_has_expired(queue: Queue, line: Line, wall_ms: i64) -> bool:
+    """Whether the line's next segment can be dropped unread, as all of it has expired. If some of
+    it has, ask for its head."""
     backlog = line.backlog
     assert backlog is not None, queue.name
     segment = backlog.next_segment()
@@ -93,7 +100,6 @@ def _drop_expired_segment(queue: Queue, line: Line, wall_ms: i64) -> bool:
         and segment.expires_until != 0
         and segment.expires_until <= wall_ms
     ):
-        line.drop_segment()
         return True
     queue.wants_head = True
     return False

@@ -67,19 +67,23 @@ def drop_head(queue: Queue, drops_max: i64) -> i64:
     """Remove messages from the head while there are too many; how much was done, at most
     `drops_max`.
 
-    If the head is on disk and must go, the queue's `wants_head` is set.
+    If the head is on disk and must go, the queue's `wants_head` is set; if more has to go,
+    `is_overdue`.
     """
     rules = queue.rules
     if rules.overflow != DROP_HEAD:
         return 0
     dropped: list[QueueEntry] = []
     drops: i64 = 0
-    while drops < drops_max:
+    while True:
         excess = _excess(queue.ready_count(), rules.max_length)
         excess_bytes = _excess(queue.ready_bytes(), rules.max_length_bytes)
         line = queue.first_line()
         ready = line.ready
         if (excess == 0 and excess_bytes == 0) or ready.count == 0:
+            break
+        if drops == drops_max:
+            queue.is_overdue = True
             break
         if ready.paged and not ready.is_loaded():
             if not _drop_whole_segment(queue, line, excess, excess_bytes):

@@ -15,7 +15,7 @@ from mypy_extensions import i64
 
 from amqbroker.core import limits
 from amqbroker.core.consumer import Consumers
-from amqbroker.core.discard import DELIVERY_LIMIT, Discard
+from amqbroker.core.discard import DELIVERY_LIMIT, DISCARDED_MAX, Discard
 from amqbroker.core.entry import QueueEntry
 from amqbroker.core.expiry import drop_expired, set_head_timer
 from amqbroker.core.held import HeldGet
@@ -63,6 +63,7 @@ class Queue:
         "holds_back",
         "id",
         "is_awaited",
+        "is_overdue",
         "levels",
         "line",
         "name",
@@ -123,6 +124,8 @@ class Queue:
         self.head_timer: Timer | None = None
         # A rule needs to see a head that is on disk.
         self.wants_head = False
+        # A rule wants the head to go, and has dropped enough for this turn.
+        self.is_overdue = False
         self.serving = False
         # Of a queue that expires: its timer, and when it was last used.
         self.expiry: Timer | None = None
@@ -248,12 +251,14 @@ class Queue:
         limit: i64 = 0 if self.holds_back else DELIVERIES_A_TURN
         self.serving = True
         self.wants_head = False
+        self.is_overdue = False
+        drops_max = self._drops_max()
         drops: i64 = 0
         sent: i64 = 0
         while sent < limit:
             if has_rules:
-                drops += drop_expired(self, DROPS_A_TURN - drops, False)
-                if drops == DROPS_A_TURN:
+                drops += drop_expired(self, drops_max - drops, False)
+                if self.is_overdue:
                     break
             if has_levels:
                 line = self.first_line()
@@ -270,31 +275,37 @@ class Queue:
             self.served = self.turn.served
         if has_rules:
             if sent < DELIVERIES_A_TURN:
-                drops += self._drop_rest(DROPS_A_TURN - drops)
-            if not self.holds_back:
+                self._drop_rest(drops_max - drops)
+            if not self.holds_back and not self.is_overdue:
                 set_head_timer(self)
         if has_levels:
             line = self.first_line()
         if line.ready.paged:
             line.read_ahead(self.wants_head)
         self.serving = False
-        return drops == DROPS_A_TURN or (sent == DELIVERIES_A_TURN and self.ready_count() > 0)
+        return self.is_overdue or (sent == DELIVERIES_A_TURN and self.ready_count() > 0)
 
-    def _drop_rest(self, drops_max: i64) -> i64:
+    def _drops_max(self) -> i64:
+        """How much rules may drop now: not more dead letters than are sent on."""
+        if self.rules.dead_letter_exchange is None:
+            return DROPS_A_TURN
+        return max(0, min(DROPS_A_TURN, DISCARDED_MAX - self.turn.discarded))
+
+    def _drop_rest(self, drops_max: i64) -> None:
         """No consumer takes any more: drop what is too much, and what lived for consumers that
-        wait; how much that was."""
+        wait."""
         for line in self.lines():
             line.seen_index = line.next_index
         drops = limits.drop_head(self, drops_max)
         if not self.holds_back:
-            drops += drop_expired(self, drops_max - drops, True)
-        return drops
+            drop_expired(self, drops_max - drops, True)
 
     def discard(self, entries: list[QueueEntry], reason: int) -> None:
         """Entries that are neither ready nor outstanding leave for this reason: to the dead-letter
         exchange at the end of the turn (discard.py), or for ever."""
         if self.rules.dead_letter_exchange is not None:
             self.turn.discards.append(Discard(self, entries, reason))
+            self.turn.discarded += len(entries)
             return
         for entry in entries:
             entry.line.settle(entry)

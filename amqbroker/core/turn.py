@@ -28,6 +28,7 @@ class Turn:
 
     __slots__ = (
         "confirming",
+        "discarded",
         "discards",
         "memory",
         "now",
@@ -51,6 +52,8 @@ class Turn:
         self.confirming: list[Channel] = []
         # What left its queues without an ack, and has a dead-letter exchange to go to.
         self.discards: list[Discard] = []
+        # How many entries that are.
+        self.discarded: i64 = 0
         # Clients with bytes to send, or that must be closed.
         self.outputs: list[Client] = []
         # What makes the time of day of the node's monotonic time, in seconds. It stays as it was at

@@ -181,7 +181,7 @@ class VirtualHost:
         sources = self._sources.setdefault(binding.destination, {})
         sources[source.name] = sources.get(source.name, 0) + 1
         self.forget_routes()
-        if self.journal is not None and self._is_durable(source, binding.destination):
+        if self.journal is not None and self.is_durable(source, binding.destination):
             return self.journal.define(
                 definitions.binding_key(self.name, source.name, binding), b"\0\0\0\0"
             )
@@ -243,11 +243,11 @@ class VirtualHost:
                 del sources[source.name]
                 if not sources:
                     del self._sources[binding.destination]
-        if self.journal is not None and self._is_durable(source, binding.destination):
+        if self.journal is not None and self.is_durable(source, binding.destination):
             return self.journal.undefine(definitions.binding_key(self.name, source.name, binding))
         return 0
 
-    def _is_durable(self, source: Exchange, destination: Destination) -> bool:
+    def is_durable(self, source: Exchange, destination: Destination) -> bool:
         """A binding outlives a restart if both its ends do."""
         if not source.durable:
             return False

@@ -213,6 +213,10 @@ class Exchange:
         self._added(binding)
         return True
 
+    def check_binding(self, key: str, arguments: Table) -> None:
+        """Raise ChannelException 406 for a binding that `bind` would not accept."""
+        self._validate(key, arguments)
+
     def unbind(self, destination: Destination, key: str, arguments: Table) -> bool:
         """Remove a binding; False if there is none."""
         own = self._by_destination.get(destination)

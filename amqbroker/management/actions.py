@@ -17,6 +17,7 @@ from amqbroker.core.queue import Queue
 from amqbroker.management.errors import BAD_ARGUMENT, NOT_FOUND, REFUSED, ManagementError
 from amqbroker.management.listing import connection_pid
 from amqbroker.management.lookup import find_vhost
+from amqbroker.management.users import find_user
 from amqbroker.management.values import problem_of, table_to_json
 from amqbroker.message import MANDATORY, Message
 from amqbroker.wire.properties import PERSISTENT, SHORT_STRING_MAX, decode_properties, encode_header
@@ -81,8 +82,8 @@ def close_connections(broker: Broker, reason: str, vhost: str = "", user: str = 
     """End all connections, or those of a virtual host or a user; how many there were."""
     if vhost:
         find_vhost(broker, vhost)
-    if user and broker.users.get(user) is None:
-        raise ManagementError(NOT_FOUND, f"there is no user '{user}'")
+    if user:
+        find_user(broker, user)
     closed = 0
     for client in list(broker.clients.values()):
         if _is_meant(client, vhost, user):

@@ -8,6 +8,8 @@ from amqbroker import errors as reply_codes
 from amqbroker.errors import AmqpError
 
 NOT_FOUND: Final = "not-found"
+# There is no such user; rabbitmqctl has an exit code for that.
+NO_SUCH_USER: Final = "no-such-user"
 # What is asked for cannot be as it is written: a bad name, a bad pattern, a wrong type.
 BAD_ARGUMENT: Final = "bad-argument"
 # It could be, but not now, or not here.

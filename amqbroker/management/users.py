@@ -20,7 +20,7 @@ from amqbroker.auth.users import NO_LIMIT, User
 from amqbroker.core import definitions, log
 from amqbroker.core.broker import Broker
 from amqbroker.core.configured import is_configured_user
-from amqbroker.management.errors import BAD_ARGUMENT, NOT_FOUND, REFUSED, ManagementError
+from amqbroker.management.errors import BAD_ARGUMENT, NO_SUCH_USER, REFUSED, ManagementError
 from amqbroker.management.limits import ALL, checked_limits, shown_limits
 from amqbroker.management.lookup import check_name, check_tags, find_vhost
 
@@ -43,7 +43,7 @@ def find_user(broker: Broker, name: str) -> User:
     """The user of this name. Raises ManagementError."""
     user = broker.users.get(name)
     if user is None:
-        raise ManagementError(NOT_FOUND, f'User "{name}" does not exist')
+        raise ManagementError(NO_SUCH_USER, f'User "{name}" does not exist')
     return user
 
 
@@ -237,7 +237,7 @@ def set_user_limits(broker: Broker, name: str, limits: Mapping[str, object]) -> 
     checked = checked_limits("user-limits", limits, LIMITS)
     user.max_connections = checked.get(MAX_CONNECTIONS, user.max_connections)
     user.max_channels = checked.get(MAX_CHANNELS, user.max_channels)
-    return _changed(broker, user, f"has the limits {_limits_of(user)}")
+    return _changed(broker, user, f"has the limits {limits_of(user)}")
 
 
 def clear_user_limits(broker: Broker, name: str, limit: str = ALL) -> int:
@@ -251,12 +251,13 @@ def list_user_limits(broker: Broker, name: str | None = None) -> list[dict[str, 
     """`user` and `limits`, of one user or of all who have any."""
     users = _by_name(broker) if name is None else [find_user(broker, name)]
     shown: list[dict[str, object]] = [
-        {"user": user.name, "limits": _limits_of(user)} for user in users
+        {"user": user.name, "limits": limits_of(user)} for user in users
     ]
     return [row for row in shown if name is not None or row["limits"]]
 
 
-def _limits_of(user: User) -> dict[str, int]:
+def limits_of(user: User) -> dict[str, int]:
+    """The limits of a user, by rabbitmqctl's names."""
     return shown_limits({MAX_CONNECTIONS: user.max_connections, MAX_CHANNELS: user.max_channels})
 
 

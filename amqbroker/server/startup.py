@@ -28,9 +28,11 @@ from amqbroker.errors import DiskError
 from amqbroker.node import Node
 from amqbroker.server.admin import Admin
 from amqbroker.server.control import ControlServer
+from amqbroker.server.definitions import Definitions, DefinitionsError, import_file
 from amqbroker.server.listeners import Listeners, StartError
 from amqbroker.server.measuring import Measuring, set_limits
 from amqbroker.server.operations import Operations
+from amqbroker.server.rule_operations import RuleOperations
 from amqbroker.server.runner import Runner
 from amqbroker.store.files import DataFolder, open_data_folder
 
@@ -126,11 +128,14 @@ async def serve(
             config, folder.journal, folder.recovered, Random(), time.monotonic(), time.time()
         )
         set_limits(node, config)
+        import_definitions(node, config)
         report_recovery(folder)
         runner = Runner(node, folder.writer.write, folder.read_at)
         listeners = Listeners(runner)
         admin = Admin(node, folder, data_dir)
         Operations(runner, admin.commands)
+        RuleOperations(runner, admin.commands)
+        Definitions(runner, admin.commands)
         control = ControlServer(data_dir, admin.commands)
         try:
             await listeners.open(config)
@@ -154,6 +159,15 @@ async def serve(
     finally:
         folder.close()
     logger.info("amqbroker stopped")
+
+
+def import_definitions(node: Node, config: Config) -> None:
+    """The definitions that the configuration names. Raises StartError."""
+    if config.definitions.file:
+        try:
+            import_file(node.broker, config.definitions.file)
+        except DefinitionsError as error:
+            raise StartError(str(error)) from None
 
 
 async def stop_serving(runner: Runner, listeners: Listeners) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pamqp.commands import Basic, Queue
 
+from amqbroker.core.discard import DEAD_LETTERS_A_TURN, DISCARDED_MAX
 from amqbroker.core.queue import DROPS_A_TURN
 from amqbroker.core.rules import Rules
 from tests.core.house import PERSISTENT, House, core, items
@@ -95,6 +96,33 @@ def test_a_get_waits_until_all_that_has_expired_is_gone(house: House, ch: Channe
     message, declared = items(ch)
     assert message.body == b"new"  # type: ignore[union-attr]
     assert declared.message_count == 0  # type: ignore[union-attr]
+
+
+def test_no_more_is_dropped_than_is_dead_lettered(house: House, ch: Channel) -> None:
+    """And a queue that has nothing to drop goes on meanwhile."""
+    turn = core(house.node).turn
+    dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
+    for queue in ("q", "alive"):
+        ch.declare_queue(queue, arguments=dead)  # type: ignore[arg-type]
+    ch.declare_queue("dead")
+    count = 2 * DISCARDED_MAX
+    ch.fill("q", *[b"m"] * count, properties=lives(100))
+    ch.fill("alive", b"m", properties=lives(60_000))
+    house.now += 1.0
+    house.node.on_time(house.now)
+    turns = 0
+    most = 0
+    while house.queue("q").ready_count() > 0:
+        house.node.settle(house.now)
+        most = max(most, turn.discarded)
+        turns += 1
+        if turn.discarded >= DISCARDED_MAX - DEAD_LETTERS_A_TURN:
+            assert house.queue("alive").catch_up()
+    assert most <= DISCARDED_MAX
+    assert turns > count // DROPS_A_TURN
+    house.run()
+    assert turn.discarded == 0
+    assert ready(ch, "dead") == count
 
 
 def test_what_expired_while_the_broker_was_down_is_gone(house: House, ch: Channel) -> None:

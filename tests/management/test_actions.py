@@ -81,7 +81,7 @@ def test_many_connections_are_closed_at_once() -> None:
     assert guest.is_alive()
     assert actions.close_connections(broker, "bye") == 1
     assert refused(actions.close_connections, broker, "x", "nowhere")[0] == "not-found"
-    assert refused(actions.close_connections, broker, "x", "", "nobody")[0] == "not-found"
+    assert refused(actions.close_connections, broker, "x", "", "nobody")[0] == "no-such-user"
 
 
 @pytest.mark.parametrize(

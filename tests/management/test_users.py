@@ -11,7 +11,13 @@ from pamqp.commands import Channel as ChannelMethods
 from amqbroker.auth.passwords import hash_password
 from amqbroker.core.broker import Broker
 from amqbroker.management import users, vhosts
-from amqbroker.management.errors import BAD_ARGUMENT, NOT_FOUND, REFUSED, ManagementError
+from amqbroker.management.errors import (
+    BAD_ARGUMENT,
+    NO_SUCH_USER,
+    NOT_FOUND,
+    REFUSED,
+    ManagementError,
+)
 from tests.core.house import House, core
 from tests.management.conftest import Plain, hash_of
 from tests.semantics.peer import Peer
@@ -382,7 +388,7 @@ NO_USER = 'User "bob" does not exist'
     ],
 )
 def test_a_user_who_does_not_exist(house: Plain, action: Callable[[Broker], object]) -> None:
-    refused(lambda: action(house.broker), NOT_FOUND, NO_USER)
+    refused(lambda: action(house.broker), NO_SUCH_USER, NO_USER)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from pamqp.commands import Basic, Queue
 
+from amqbroker.management.policies import set_policy
+
 from .conftest import Bench
 from .marks import fact
 from .peer import Channel
@@ -64,6 +66,19 @@ def test_fact_196_the_expiration_is_delivered_as_it_came(bench: Bench) -> None:
     ch.declare_queue(queue, arguments={"x-message-ttl": 30_000})
     ch.fill(queue, b"m", properties=_expiring(60_000))
     assert ch.must_get(queue).properties.expiration == "60000"
+
+
+@fact(196)
+def test_fact_196_a_policy_is_for_messages_that_come(memory_bench: Bench) -> None:
+    ch = memory_bench.channel()
+    ch.declare_queue("q")
+    ch.fill("q", b"before")
+    broker = memory_bench.node.node._broker
+    set_policy(broker, "/", "ttl", "^q$", {"message-ttl": 200})
+    ch.fill("q", b"after")
+    memory_bench.advance(0.5)
+    assert _ready(ch, "q") == 2
+    assert ch.get_bodies("q") == [b"before"]
 
 
 @fact(197)

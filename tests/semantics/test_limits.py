@@ -1,10 +1,12 @@
-"""Length limits and what happens at them (facts 201 to 205)."""
+"""Length limits and what happens at them (facts 201 to 205); policies are set in memory only."""
 
 from __future__ import annotations
 
 import pytest
 from pamqp.commands import Basic, Tx
 from pamqp.common import FieldTable
+
+from amqbroker.management.policies import set_policy
 
 from .conftest import Bench
 from .marks import differs_on_reference, fact
@@ -294,3 +296,30 @@ def test_fact_202_dropped_messages_may_be_dead_lettered(bench: Bench) -> None:
     ch.wait_ready(dead, 2)
     assert ch.get_bodies(dead) == [b"1", b"2"]
     assert ch.get_bodies(queue) == [b"3"]
+
+
+def _set_policy(bench: Bench, queue: str, **settings: object) -> None:
+    definition = {key.replace("_", "-"): value for key, value in settings.items()}
+    set_policy(bench.node.node._broker, "/", "limits", f"^{queue}$", definition)
+    bench.node.run()
+
+
+@fact(205)
+@pytest.mark.parametrize("limit", ["max_length", "max_length_bytes"])
+def test_fact_205_a_lowered_limit_drops_at_once(memory_bench: Bench, limit: str) -> None:
+    ch, queue = _limited(memory_bench, **{limit: 4})
+    ch.fill(queue, b"1", b"2", b"3", b"4")
+    _set_policy(memory_bench, queue, **{limit: 2})
+    assert _ready(ch, queue) == 2
+    _set_policy(memory_bench, queue, **{limit: 9})
+    _publish(ch, queue, b"5", b"6", b"7")
+    assert ch.get_bodies(queue) == [b"4", b"5", b"6", b"7"]
+
+
+@fact(205)
+def test_fact_205_not_where_messages_are_refused(memory_bench: Bench) -> None:
+    ch, queue = _limited(memory_bench, overflow="reject-publish")
+    ch.fill(queue, b"1", b"2", b"3")
+    _set_policy(memory_bench, queue, max_length=1)
+    _publish(ch, queue, b"4")
+    assert ch.get_bodies(queue) == [b"1", b"2", b"3"]
