@@ -2,7 +2,7 @@
 # ARGS goes to the tool: make test ARGS="tests/wire -k parser", make run ARGS="--bind 0.0.0.0:5672".
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check compile interop fuzz crash bench clean
+.PHONY: help run demo test check compile interop beside fuzz crash bench clean
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -17,10 +17,12 @@ SOURCES := setup.py pyproject.toml $(shell find amqbroker -name '*.py')
 
 help:
 	@echo 'make run      install the broker (compiled, if there is a C compiler) and start it on 127.0.0.1:5672'
+	@echo 'make demo     run the examples: a work queue, publish and subscribe, a Celery task'
 	@echo 'make test     run the tests'
 	@echo 'make check    formatting, lint, types, and the rules of the house'
 	@echo 'make compile  compile the package in place; make clean goes back to interpreted'
 	@echo 'make interop  clients in nine languages against the broker; skips what is not installed'
+	@echo 'make beside   RabbitMQ and the broker side by side: where do clients see a difference?'
 	@echo 'make fuzz     damaged and random bytes against the broker'
 	@echo 'make crash    kill a loaded broker again and again; nothing that it confirmed may be lost'
 	@echo 'make bench    measure'
@@ -29,6 +31,10 @@ help:
 run: $(RUN)/.ready
 	@$(RUN)/bin/amqbroker --version
 	$(RUN)/bin/amqbroker $(ARGS)
+
+demo: $(DEV)/.ready
+	$(DEV)/bin/$(PIP) install -r interop/requirements.txt
+	set -e; for each in examples/*.py; do echo "--- $$each"; $(DEV)/bin/python $$each; done
 
 test: $(DEV)/.ready
 	$(DEV)/bin/python -m pytest $(ARGS)
@@ -45,6 +51,11 @@ compile: $(DEV)/.ready
 interop: $(DEV)/.ready
 	$(DEV)/bin/$(PIP) install -r interop/requirements.txt
 	$(DEV)/bin/python -m interop $(ARGS)
+
+beside: $(DEV)/.ready
+	$(DEV)/bin/$(PIP) install -r interop/requirements.txt
+	$(DEV)/bin/python -m interop.beside $(ARGS)
+	$(DEV)/bin/python -m interop.definitions
 
 fuzz: $(DEV)/.ready
 	$(DEV)/bin/python -m fuzz $(ARGS)

@@ -113,6 +113,13 @@ def precondition_failed(explanation: str) -> ChannelException:
     return ChannelException(PRECONDITION_FAILED, explanation)
 
 
+def broken_journal() -> ConnectionException:
+    """541: the disk failed, so that nothing will be durable any more."""
+    return ConnectionException(
+        INTERNAL_ERROR, "the broker's disk failed: nothing can be made durable, see its log"
+    )
+
+
 def frame_error(explanation: str) -> ConnectionException:
     """501: a frame that cannot be read."""
     return ConnectionException(FRAME_ERROR, explanation)
@@ -150,3 +157,7 @@ def not_implemented(explanation: str) -> ConnectionException:
 
 class DiskError(Exception):
     """The disk refused a write, a sync or a read: the world's fault, an input like any other."""
+
+
+class DiskFullError(DiskError):
+    """There is no room for a write. Nothing is lost by it, and it can be tried again."""

@@ -17,18 +17,20 @@ from amqbroker.auth.certificates import TlsPeer
 from amqbroker.auth.sasl import MECHANISMS, offered_to
 from amqbroker.auth.users import UserStore
 from amqbroker.config import Config
-from amqbroker.core import connection_methods, log
-from amqbroker.core.broker import Broker, PasswordCheck
+from amqbroker.core import connection_methods, full_disk, log
+from amqbroker.core.account import Account, take_account
+from amqbroker.core.broker import Broker
 from amqbroker.core.client import CLOSING, DONE, Client
-from amqbroker.core.configured import apply_config
+from amqbroker.core.configured import apply_changes, apply_config
 from amqbroker.core.consuming import resume_gets
+from amqbroker.core.logins import PasswordCheck
 from amqbroker.core.memory import ReadRequest
 from amqbroker.core.paging import empty_file, messages_read
 from amqbroker.core.queue import last_served
 from amqbroker.core.recovery import restore
-from amqbroker.errors import INTERNAL_ERROR, ConnectionException
+from amqbroker.errors import INTERNAL_ERROR, ConnectionException, broken_journal
 from amqbroker.message import Entry
-from amqbroker.store.journal import Batch, Journal
+from amqbroker.store.journal import RELIEF, Batch, Journal
 from amqbroker.store.recovery import Recovered
 from amqbroker.wire.handshake import Offer, server_properties
 
@@ -66,7 +68,7 @@ class PeerInfo:
 class Counts:
     """How much there is of everything."""
 
-    __slots__ = ("alarm", "connections", "memory_bytes", "queues", "ready", "unacked", "vhosts")
+    __slots__ = ("alarm", "connections", "queues", "ready", "unacked", "vhosts")
 
     def __init__(self) -> None:
         self.connections = 0
@@ -75,8 +77,6 @@ class Counts:
         # Messages that wait, and those that were delivered and not settled.
         self.ready = 0
         self.unacked = 0
-        # What messages take in memory.
-        self.memory_bytes = 0
         # Why publishers are blocked; empty if they are not.
         self.alarm = ""
 
@@ -95,21 +95,12 @@ class Node:
         wall: float = 0.0,
     ) -> None:
         """`wall` is the time of day at `now`, in seconds since 1970."""
-        properties = server_properties(
-            config.server_properties.product,
-            config.server_properties.version,
-            config.server_properties.cluster_name,
-            config.server_properties.extra,
-        )
-        limits = config.limits
-        offer = Offer(
-            properties, list(MECHANISMS), limits.channel_max, limits.frame_max, limits.heartbeat_s
-        )
         users = UserStore([], config.loopback_users)
-        self._broker = Broker(config, offer, users, journal, random)
+        self._broker = Broker(config, make_offer(config), users, journal, random)
         self._broker.now = now
         self._broker.turn.wall_offset = wall - now
         self._journal = journal
+        self._base_bytes = 0
         if recovered is not None:
             restore(self._broker, recovered)
         apply_config(self._broker)
@@ -184,6 +175,9 @@ class Node:
     def journal_synced(self, position: int) -> None:
         """The batch of this position is durable, and all before it."""
         self._journal.synced(position)
+        if position == RELIEF:
+            return
+        full_disk.look_again(self._broker)
         self._broker.memory.stored_ended(True)
         self._after_sync()
 
@@ -194,11 +188,19 @@ class Node:
         self._broker.now = now
         messages_read(self._broker, request, data, reason)
 
+    def journal_refused(self, reason: str, now: float) -> None:
+        """The disk is full: the batch waits for room, publishers are blocked, consumers go on."""
+        self._broker.now = now
+        full_disk.refused(self._broker, reason)
+        if self._journal.broken:
+            self.journal_failed(reason)
+
     def journal_failed(self, reason: str) -> None:
-        """The disk refused a batch: nothing is confirmed any more, publishers are blocked."""
+        """The disk failed: nothing is confirmed any more, publishers are blocked."""
         broker = self._broker
         self._journal.failed(reason)
-        broker.memory.stored_ended(False)
+        if not broker.memory.outbox.refused:
+            broker.memory.stored_ended(False)
         broker.alarms.disk_full = True
         broker.alarms_changed()
         broker.log(
@@ -207,10 +209,15 @@ class Node:
             "confirmed; what was confirmed is on disk. Mend the disk and restart the broker",
         )
         for channel in broker.unconfirmed:
-            if channel.confirms is not None:
-                channel.confirms.refuse_pending(channel.client.output, channel.number)
-                channel.client.mark_output()
+            channel.confirms_waiting = False
+            channel.confirms_changed()
         broker.unconfirmed = []
+        waiting = broker.waiting
+        broker.waiting = []
+        for channel in waiting:
+            client = channel.client
+            if channel.waiting_position > 0 and not client.is_closing():
+                client.close(broken_journal())
 
     def limit_memory(self, watermark_bytes: int, queue_bytes_max: int) -> None:
         """Publishers are blocked while more than `watermark_bytes` are in use; messages of queues
@@ -222,10 +229,28 @@ class Node:
         """Publishers are blocked while the disk takes less than this."""
         self._broker.alarms.disk_free_limit = free_bytes
 
-    def memory_measured(self, used_bytes: int, now: float) -> None:
-        """So much memory is in use."""
+    def reconfigure(self, config: Config, now: float) -> int:
+        """Another configuration holds: for connections that come, and at once for users, virtual
+        hosts and consumer timeouts. The journal position to wait for."""
+        broker = self._broker
+        broker.now = now
+        before = broker.config
+        broker.config = config
+        broker.offer = make_offer(config)
+        broker.users.loopback_users = dict.fromkeys(config.loopback_users, True)
+        if config.limits.consumer_timeout_ms != before.limits.consumer_timeout_ms:
+            broker.change_consumer_timeout(config.limits.consumer_timeout_ms)
+        return apply_changes(broker, before)
+
+    def serving(self, resident_bytes: int) -> None:
+        """The process has so much memory as it begins to serve: the base of the account."""
+        self._base_bytes = max(0, resident_bytes - take_account(self._broker, 0).total())
+
+    def memory_measured(self, resident_bytes: int, now: float) -> None:
+        """The process has so much memory."""
         self._broker.now = now
-        self._broker.alarms.measure_memory(used_bytes)
+        accounted = self.memory_account().total()
+        self._broker.alarms.measure_memory(resident_bytes, accounted)
         self._broker.alarms_changed()
 
     def disk_measured(self, free_bytes: int, now: float) -> None:
@@ -274,7 +299,10 @@ class Node:
                     channel.client.output, channel.number, self._journal.synced_position
                 ):
                     channel.client.mark_output()
-                if confirms.pending() and not channel.confirms_waiting:
+                if self._journal.broken and confirms.pending():
+                    confirms.refuse_pending(channel.client.output, channel.number)
+                    channel.client.mark_output()
+                elif confirms.pending() and not channel.confirms_waiting:
                     channel.confirms_waiting = True
                     broker.unconfirmed.append(channel)
 
@@ -374,7 +402,8 @@ class Node:
         return client is not None and client.publishes and self._broker.awaiting_room > 0
 
     def take_batch(self, now: float) -> Batch | None:
-        """What the journal has to write now; `journal_synced` or `journal_failed` must follow."""
+        """What the journal has to write now; `journal_synced`, `journal_refused` or
+        `journal_failed` must follow."""
         journal = self._journal
         if journal.is_idle():
             self._prepare_batch()
@@ -382,14 +411,19 @@ class Node:
             return None
         before = journal.synced_position
         batch = journal.take_batch()
-        if batch is None and journal.synced_position != before:
-            self._after_sync()
+        if batch is None:
+            full_disk.look_again(self._broker)
+            if journal.synced_position != before:
+                self._after_sync()
         return batch
 
     def _prepare_batch(self) -> None:
         """What goes from memory to segments, or keeps old journal files, goes along."""
+        if self._broker.alarms.disk_is_short():
+            # It takes more disk before it takes less.
+            return
         memory = self._broker.memory
-        number = self._journal.file_to_empty()
+        number = self._journal.file_to_empty(self._broker.memory_bytes)
         if number:
             empty_file(self._broker, number)
         if memory.spilling:
@@ -397,14 +431,25 @@ class Node:
 
     def take_reads(self) -> list[ReadRequest]:
         """Pieces of segments that are to be read; each is answered with `messages_read`."""
-        reads = self._broker.memory.reads
-        self._broker.memory.reads = []
+        memory = self._broker.memory
+        reads = memory.reads
+        memory.reads = []
+        if memory.outbox.refused:
+            return full_disk.read_refused(self._broker, reads)
         return reads
 
-    def take_password_checks(self) -> list[PasswordCheck]:
-        """Logins that wait for a slow hash."""
-        checks = self._broker.password_checks
-        self._broker.password_checks = []
+    def take_password_checks(self, count: int) -> list[PasswordCheck]:
+        """At most so many logins that wait for a slow hash; each is answered with
+        `password_checked`."""
+        checks: list[PasswordCheck] = []
+        while len(checks) < count:
+            check = self._broker.logins.take()
+            if check is None:
+                break
+            # A client that is gone, or has waited too long, costs nothing.
+            client = self._broker.clients.get(check.connection_id)
+            if client is not None and not client.is_closing():
+                checks.append(check)
         return checks
 
     def take_log_lines(self) -> list[log.LogLine]:
@@ -432,9 +477,12 @@ class Node:
             counts.queues += 1
             counts.ready += queue.ready_count()
             counts.unacked += queue.unacked_count
-        counts.memory_bytes = broker.memory_bytes
         counts.alarm = broker.alarm
         return counts
+
+    def memory_account(self) -> Account:
+        """What the broker takes in memory, by what it is for."""
+        return take_account(self._broker, self._base_bytes)
 
     def journal_failure(self) -> str:
         """Why the journal is broken; empty if it is not."""
@@ -451,3 +499,17 @@ class Node:
     def transient_queues(self) -> list[int]:
         """The ids of queues that no restart brings back."""
         return [int(line.id) for line in self._broker.all_lines() if line.log is None]
+
+
+def make_offer(config: Config) -> Offer:
+    """What connections are offered with this configuration."""
+    properties = server_properties(
+        config.server_properties.product,
+        config.server_properties.version,
+        config.server_properties.cluster_name,
+        config.server_properties.extra,
+    )
+    limits = config.limits
+    return Offer(
+        properties, list(MECHANISMS), limits.channel_max, limits.frame_max, limits.heartbeat_s
+    )

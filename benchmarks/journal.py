@@ -14,7 +14,8 @@ import time
 
 from amqbroker.message import Entry, Message
 from amqbroker.store import journal as journal_module
-from amqbroker.store.journal import Journal, QueueLog
+from amqbroker.store.journal import Journal
+from amqbroker.store.queue_log import QueueLog
 from amqbroker.store.records import JOURNAL_MAGIC, file_header
 from amqbroker.store.recovery import fold
 

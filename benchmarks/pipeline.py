@@ -88,7 +88,7 @@ class Case:
         self.node.client_received(connection, PROTOCOL_HEADER, self.now)
         for channel, value, _ in OPEN_STEPS:
             self.node.client_received(connection, method(channel, value), self.now)
-            for check in self.node.take_password_checks():
+            for check in self.node.take_password_checks(1):
                 self.node.password_checked(check, True, self.now)
         self.turn(connection)
 

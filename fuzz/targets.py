@@ -141,7 +141,7 @@ class Session:
             node.settle(self.now)
             for connection_id in node.outputs():
                 check_frames(b"".join(node.take_output(connection_id)))
-            for check in node.take_password_checks():
+            for check in node.take_password_checks(1):
                 node.password_checked(check, verify(check.stored, check.password), self.now)
             batch = node.take_batch(self.now)
             if batch is not None:

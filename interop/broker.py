@@ -30,10 +30,11 @@ class BrokerFailedError(Exception):
 class Broker:
     """A running broker."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path, data: Path) -> None:
         self._process = process
         self._port = port
         self._log = log
+        self._data = data
 
     @property
     def uri(self) -> str:
@@ -52,11 +53,29 @@ class Broker:
     def wait_ready(self) -> None:
         """Wait until the broker answers a protocol header."""
         deadline = time.monotonic() + _START_S
-        while not _answers(self._port):
+        while not answers(self._port):
             self.check()
             if time.monotonic() > deadline:
                 raise BrokerFailedError(f"no answer within {_START_S:.0f} s\n{self.log_tail()}")
             time.sleep(_POLL_S)
+
+    def control(self, *arguments: str) -> str:
+        """Run an `amqbroker ctl` command on it and return what it printed."""
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "amqbroker", "ctl", "--data-dir", str(self._data)),
+                *arguments,
+            ],
+            cwd=SUITE.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_START_S,
+        )
+        if done.returncode:
+            raise BrokerFailedError(f"amqbroker ctl {' '.join(arguments)}\n{done.stdout}")
+        return done.stdout
 
     def stop(self) -> None:
         """End the broker in order, or by force if it does not listen."""
@@ -75,10 +94,11 @@ def started(command: str = DEFAULT_COMMAND) -> Iterator[Broker]:
     with TemporaryDirectory(prefix="amqbroker-interop-") as folder:
         port = _free_port()
         log = Path(folder, "broker.log")
+        data = Path(folder, "data")
         words = [
             word.replace("{python}", sys.executable)
             .replace("{bind}", f"127.0.0.1:{port}")
-            .replace("{data}", str(Path(folder, "data")))
+            .replace("{data}", str(data))
             for word in shlex.split(command)
         ]
         with log.open("wb") as output:
@@ -89,7 +109,7 @@ def started(command: str = DEFAULT_COMMAND) -> Iterator[Broker]:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        broker = Broker(process, port, log)
+        broker = Broker(process, port, log, data)
         try:
             broker.wait_ready()
             yield broker
@@ -103,7 +123,7 @@ def _free_port() -> int:
         return port
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     """Whether a broker offers connection.start there."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as sock:

@@ -79,13 +79,13 @@ FILE_LINES_MAX = 700
 # Modules that no module imports: they are started.
 STARTED = {
     *("amqbroker.__main__", "amqbroker.pytest_plugin", "amqbroker.testing"),
-    # Called by whoever administers, from outside.
-    *("amqbroker.management.parameters", "amqbroker.management.policies"),
     *("amqbroker.management.users", "amqbroker.management.vhosts"),
 }
 
 # Modules without a test file of their own name, and the file that tests them.
 TESTED_BY = {
+    "core/events.py": "semantics/test_events.py",
+    "core/tracing.py": "semantics/test_tracing.py",
     "store/batch.py": "store/test_journal.py",
     "__main__.py": "cli/test_serve.py",
     "pytest_plugin.py": "test_testing.py",
@@ -237,7 +237,7 @@ def test_nothing_is_printed(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", sources(PACKAGE, "tests", "interop", "fuzz", "benchmarks"), ids=by_path
+    "file", sources(PACKAGE, "tests", "interop", "fuzz", "benchmarks", "examples"), ids=by_path
 )
 def test_files_are_short_and_say_what_they_are_for(file: Path) -> None:
     text = file.read_text(encoding="utf-8")

@@ -69,7 +69,7 @@ def _play(node: Node, steps: list[bytes]) -> tuple[bytes, bytes, list[str]]:
     for now, data in enumerate(steps, 1):
         node.client_received(1, data, float(now))
         node.settle(float(now))
-        for check in node.take_password_checks():
+        for check in node.take_password_checks(2):
             right = verify(check.stored, check.password)
             node.password_checked(check, right, float(now))
         while (batch := node.take_batch(float(now))) is not None:

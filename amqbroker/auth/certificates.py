@@ -29,19 +29,26 @@ class TlsPeer:
     """The TLS of one connection. `handshake_s` is how long its handshake took.
 
     `has_certificate` means one that was verified; `user` is the name in it that logs in, empty if
-    it has none of the wanted kind.
+    it has none of the wanted kind; `valid_s` is how long it still holds.
     """
 
-    __slots__ = ("cipher", "handshake_s", "has_certificate", "user", "version")
+    __slots__ = ("cipher", "handshake_s", "has_certificate", "user", "valid_s", "version")
 
     def __init__(
-        self, version: str, cipher: str, has_certificate: bool, user: str, handshake_s: float
+        self,
+        version: str,
+        cipher: str,
+        has_certificate: bool,
+        user: str,
+        handshake_s: float,
+        valid_s: float,
     ) -> None:
         self.version = version
         self.cipher = cipher
         self.has_certificate = has_certificate
         self.user = user
         self.handshake_s = handshake_s
+        self.valid_s = valid_s
 
 
 def name_in(certificate: Mapping[str, object], kind: str) -> str:

@@ -56,6 +56,26 @@ def _messages(count: object) -> str:
     return shown_count(count if isinstance(count, int) else 0, "message")
 
 
+@click.command("trace_on")
+@broker_options
+@quiet_option
+@vhost_option
+def trace_on(vhost: str) -> None:
+    """Copy all messages of a virtual host to amq.rabbitmq.trace, until trace_off or a restart."""
+    ask("trace_on", vhost=vhost)
+    say(f"messages of virtual host '{vhost}' are copied to amq.rabbitmq.trace")
+
+
+@click.command("trace_off")
+@broker_options
+@quiet_option
+@vhost_option
+def trace_off(vhost: str) -> None:
+    """End what trace_on began."""
+    ask("trace_off", vhost=vhost)
+    say(f"messages of virtual host '{vhost}' are copied no more")
+
+
 @click.command("close_connection")
 @broker_options
 @quiet_option
@@ -242,6 +262,8 @@ def _limit() -> int:
 
 QUEUE_COMMANDS: Final = (
     purge_queue,
+    trace_on,
+    trace_off,
     delete_queue,
     close_connection,
     close_all_connections,

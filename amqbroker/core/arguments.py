@@ -10,7 +10,7 @@ from typing import Final
 
 from amqbroker.errors import AmqpError, precondition_failed
 from amqbroker.exchanges.base import Table
-from amqbroker.exchanges.terms import field_type
+from amqbroker.exchanges.terms import field_type, term
 
 # Ten years: RabbitMQ's largest timer.
 TIME_MS_MAX: Final = 315_360_000_000
@@ -18,34 +18,71 @@ TIME_MS_MAX: Final = 315_360_000_000
 CLASSIC: Final = "classic"
 QUORUM: Final = "quorum"
 
-COMMON_ARGUMENTS: Final = (
-    "x-consumer-timeout",
+# In the order in which RabbitMQ checks them and compares them: that decides which of several
+# mistakes is told.
+CLASSIC_ARGUMENTS: Final = (
+    "x-expires",
+    "x-message-ttl",
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+    "x-overflow",
+    "x-queue-mode",
+    "x-queue-version",
+    "x-single-active-consumer",
+    "x-queue-type",
+    "x-queue-master-locator",
+    "x-queue-leader-locator",
     "x-delivery-limit",
+    "x-consumer-timeout",
+)
+QUORUM_ARGUMENTS: Final = (
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
     "x-expires",
     "x-max-length",
     "x-max-length-bytes",
-    "x-message-ttl",
-    "x-overflow",
-    "x-queue-leader-locator",
-    "x-queue-type",
-    "x-single-active-consumer",
-)
-CLASSIC_ARGUMENTS: Final = (*COMMON_ARGUMENTS, "x-max-priority", "x-queue-mode", "x-queue-version")
-QUORUM_ARGUMENTS: Final = (
-    *COMMON_ARGUMENTS,
-    "x-dead-letter-strategy",
-    "x-max-in-memory-bytes",
     "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-overflow",
+    "x-single-active-consumer",
+    "x-queue-type",
     "x-quorum-initial-group-size",
+    "x-delivery-limit",
+    "x-message-ttl",
+    "x-queue-leader-locator",
+    "x-consumer-timeout",
 )
-# Known to one type of queue or another: refused where it does not apply, while unknown arguments
-# are ignored.
-KNOWN_ARGUMENTS: Final = tuple(
-    dict.fromkeys(
-        (*CLASSIC_ARGUMENTS, *QUORUM_ARGUMENTS, "x-max-age", "x-stream-max-segment-size-bytes")
-    )
+ACCEPTED: Final = {CLASSIC: CLASSIC_ARGUMENTS, QUORUM: QUORUM_ARGUMENTS}
+# Known to one type of queue or another, in the order of RabbitMQ's checks: refused where they do
+# not apply, while unknown arguments are ignored.
+KNOWN_ARGUMENTS: Final = (
+    "x-expires",
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-max-priority",
+    "x-overflow",
+    "x-queue-mode",
+    "x-queue-version",
+    "x-single-active-consumer",
+    "x-queue-type",
+    "x-quorum-initial-group-size",
+    "x-max-age",
+    "x-stream-max-segment-size-bytes",
+    "x-initial-cluster-size",
+    "x-queue-leader-locator",
+    "x-queue-master-locator",
+    "x-delivery-limit",
+    "x-consumer-timeout",
 )
 # Of consumers: refused where the queue's type does not know them, while others are ignored.
 CONSUMER_ARGUMENTS: Final = {
@@ -59,6 +96,24 @@ KNOWN_CONSUMER_ARGUMENTS: Final = (
     "x-stream-offset",
 )
 OVERFLOWS: Final = ("drop-head", "reject-publish", "reject-publish-dlx")
+DEAD_LETTER_STRATEGIES: Final = ("at-most-once", "at-least-once")
+LEADER_LOCATORS: Final = ("client-local", "balanced", "random", "least-leaders")
+# Which texts an argument may be, and the reason why others are refused.
+CHOICES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
+    "x-dead-letter-strategy": (DEAD_LETTER_STRATEGIES, "invalid_dlx_strategy"),
+    "x-overflow": (OVERFLOWS, "invalid_overflow"),
+    "x-queue-leader-locator": (LEADER_LOCATORS, "invalid_queue_locator_arg"),
+}
+COUNTS: Final = (
+    "x-delivery-limit",
+    "x-max-in-memory-bytes",
+    "x-max-in-memory-length",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+    "x-queue-version",
+    "x-quorum-initial-group-size",
+)
 
 
 def queue_type(arguments: Table) -> str:
@@ -68,18 +123,21 @@ def queue_type(arguments: Table) -> str:
 
 
 def check_queue_arguments(resource: str, arguments: Table) -> None:
-    """Raise ChannelException 406 for the first argument that is not acceptable."""
-    for key, value in arguments.items():
-        reason = reason_against(key, value, arguments)
-        if reason:
-            raise precondition_failed(f"invalid arg '{key}' for {resource}: {reason}")
+    """Raise ChannelException 406 for the first argument that is not acceptable.
+
+    RabbitMQ looks at the names first, and at the values in its own order.
+    """
     kind = queue_type(arguments)
-    accepted = QUORUM_ARGUMENTS if kind == QUORUM else CLASSIC_ARGUMENTS
+    accepted = ACCEPTED.get(kind, KNOWN_ARGUMENTS)
     for key in arguments:
         if key in KNOWN_ARGUMENTS and key not in accepted:
             raise precondition_failed(
                 f"invalid arg '{key}' for {resource} of queue type rabbit_{kind}_queue"
             )
+    for key in KNOWN_ARGUMENTS:
+        reason = reason_against(key, arguments[key], arguments) if key in arguments else ""
+        if reason:
+            raise precondition_failed(f"invalid arg '{key}' for {resource}: {reason}")
 
 
 def check_consumer_arguments(resource: str, kind: str, arguments: Table) -> None:
@@ -96,12 +154,13 @@ def reason_against(key: str, value: object, arguments: Table) -> str:
     """Why this value is refused, as RabbitMQ prints it; empty if it is not."""
     if key in ("x-consumer-timeout", "x-expires", "x-message-ttl"):
         return time_error(value, zero=key == "x-message-ttl")
-    if key in ("x-max-length", "x-max-length-bytes", "x-max-priority", "x-delivery-limit"):
+    if key in COUNTS:
         return _count(key, value)
-    if key == "x-overflow":
-        return _choice(value, OVERFLOWS, "invalid_overflow")
+    if key in CHOICES:
+        choices, reason = CHOICES[key]
+        return _choice(value, choices, reason)
     if key == "x-queue-mode":
-        return _choice(value, ("default", "lazy"), "invalid_queue_mode")
+        return _choice(value, ("default", "lazy"), f"\"unsupported queue mode '{value}'\"")
     if key == "x-dead-letter-routing-key":
         if not isinstance(value, str):
             return _unacceptable(value)
@@ -109,7 +168,7 @@ def reason_against(key: str, value: object, arguments: Table) -> str:
     if key == "x-single-active-consumer":
         return "" if isinstance(value, bool) else _unacceptable(value)
     if key == "x-queue-type":
-        return _choice(value, (CLASSIC, QUORUM), f"unsupported queue type '{value}'")
+        return _choice(value, (CLASSIC, QUORUM), f"\"unsupported queue type '{value}'\"")
     return ""
 
 
@@ -147,7 +206,13 @@ def _count(key: str, value: object) -> str:
     if reason:
         return reason
     assert isinstance(value, int)
-    return f"{{max_value_exceeded,{value}}}" if key == "x-max-priority" and value > 255 else ""
+    if key == "x-max-priority" and value > 255:
+        return f"{{max_value_exceeded,{value}}}"
+    if key == "x-quorum-initial-group-size" and value == 0:
+        return "{value_zero,0}"
+    if key == "x-queue-version" and value not in (1, 2):
+        return f"\"unsupported queue version '{value}'\""
+    return ""
 
 
 def check_equivalent_flag(name: str, resource: str, received: object, current: object) -> None:
@@ -165,12 +230,9 @@ def check_equivalent_arguments(
     for key in keys:
         new = received.get(key)
         old = current.get(key)
-        if key == "x-queue-type":
-            new = new or CLASSIC
-            old = old or CLASSIC
-        if same_value(new, old):
+        if same_value(new, old) or (key == "x-queue-type" and (new or CLASSIC) == (old or CLASSIC)):
             continue
-        if new is not None and old is not None and field_type(new) == field_type(old):
+        if new is not None and old is not None:
             raise inequivalent(
                 key, resource, f"received '{flag(new)}' but current is '{flag(old)}'"
             )
@@ -195,7 +257,7 @@ def flag(value: object) -> str:
     """A flag, a name or an argument's value as error texts print it."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return term(value) if isinstance(value, (dict, list)) else str(value)
 
 
 def with_type(value: object) -> str:

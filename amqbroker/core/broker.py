@@ -18,8 +18,10 @@ from amqbroker.core import log
 from amqbroker.core.ack_timeouts import watch_consumer
 from amqbroker.core.alarms import Alarms
 from amqbroker.core.discard import DeadLettering
+from amqbroker.core.events import Events
 from amqbroker.core.line import Line
 from amqbroker.core.log import LogLine
+from amqbroker.core.logins import Logins
 from amqbroker.core.memory import Memory
 from amqbroker.core.queue import Queue
 from amqbroker.core.reply_to import ReplyConsumer
@@ -34,19 +36,6 @@ from amqbroker.wire.handshake import Offer
 if TYPE_CHECKING:
     from amqbroker.core.channel import Channel
     from amqbroker.core.client import Client
-
-
-@final
-class PasswordCheck:
-    """A login that waits for a slow hash: verify `password` against `stored`, then call
-    `Node.password_checked`."""
-
-    __slots__ = ("connection_id", "password", "stored")
-
-    def __init__(self, connection_id: int, stored: str | None, password: bytes) -> None:
-        self.connection_id = connection_id
-        self.stored = stored
-        self.password = password
 
 
 @final
@@ -82,11 +71,13 @@ class Broker:
         # Channels with confirms that wait for the journal.
         self.unconfirmed: list[Channel] = []
         self.reply_consumers: dict[str, ReplyConsumer] = {}
-        self.password_checks: list[PasswordCheck] = []
+        # Who waits for a password to be checked.
+        self.logins = Logins()
         self.log_lines: list[LogLine] = []
         # Why publishers are blocked; empty if they are not. It is what `alarms` says.
         self.alarm = ""
         self.alarms = Alarms()
+        self.events = Events(self)
         # Whether an earlier start has made what the configuration leaves to the first one.
         self.defaults_made = False
 
@@ -109,6 +100,8 @@ class Broker:
         self.alarm = self.alarms.reason()
         if self.alarm == before:
             return
+        event = "alarm.set" if self.alarm else "alarm.cleared"
+        self.events.emit(event, {"reason": self.alarm or before})
         if self.alarm:
             self.log(log.WARNING, f"{self.alarm}: publishers are blocked ({self._figures()})")
             return
@@ -162,6 +155,7 @@ class Broker:
             owner.exclusive_queues[queue.id] = queue
         position = vhost.add_queue(queue)
         self.start_expiry(vhost, queue)
+        self.events.queue_created(vhost.name, queue)
         return queue, position
 
     def delete_queue(self, vhost: VirtualHost, queue: Queue) -> tuple[int, int]:
@@ -179,6 +173,7 @@ class Broker:
             channel = consumer.channel
             channel.consumers.pop(consumer.tag, None)
             channel.client.consumer_cancelled(channel, consumer.tag)
+        self.events.queue_deleted(vhost.name, queue)
         return count, position
 
     def consumer_left(self, vhost: VirtualHost, queue: Queue) -> None:
@@ -194,6 +189,14 @@ class Broker:
     def queue_used(self, vhost: VirtualHost, queue: Queue) -> None:
         """Declare, passive declare and get count as use."""
         queue.used_at = self.now
+
+    def change_consumer_timeout(self, timeout_ms: int) -> None:
+        """Another limit on how long a client may keep a delivery, where nobody says otherwise; 0
+        for none."""
+        self.consumer_timeout_ms = timeout_ms or NO_LIMIT
+        for queue in self.all_queues():
+            for consumer in queue.consumers.all:
+                watch_consumer(consumer)
 
     def change_rules(self, vhost: VirtualHost, queue: Queue, rules: Rules) -> None:
         """Other rules hold for a queue; if it now expires at another time, that begins anew."""

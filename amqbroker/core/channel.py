@@ -25,7 +25,7 @@ from amqbroker.core.queue import Queue
 from amqbroker.core.reply_to import ReplyConsumer
 from amqbroker.core.unacked import Unacked
 from amqbroker.core.vhost import Route, VirtualHost
-from amqbroker.errors import not_found
+from amqbroker.errors import broken_journal, not_found
 from amqbroker.message import Message
 
 if TYPE_CHECKING:
@@ -120,10 +120,15 @@ class Channel:
 
     def reply_when_durable(self, position: i64, frame: Frame) -> None:
         """Send `frame` once the journal has reached this position; commands that arrive until then
-        wait."""
+        wait.
+
+        Raises 541 if it never will.
+        """
         if self.client.broker.is_durable(position):
             self.send(frame)
             return
+        if self.client.broker.journal.broken:
+            raise broken_journal()
         self.waiting_position = position
         self.waiting_reply = self.client.encode(self.number, frame)
         self.client.broker.waiting.append(self)

@@ -57,6 +57,7 @@ DONE: Final = 2
 
 HANDSHAKE_TIMER: Final = 0
 DROP_TIMER: Final = 1
+EXPIRY_TIMER: Final = 2
 
 # RabbitMQ's silence after a mistake in the handshake or a frame that cannot be read, and its
 # patience for close-ok.
@@ -92,6 +93,8 @@ class Client(TimerTarget):
         self.name = name
         self.host = host
         self.tls = tls
+        # When the certificate that logged the user in ends; 0 without one.
+        self.credential_until = 0.0
         self.handshake = Handshake(broker.offer)
         self.introduction: Introduction | None = None
         # Until tune-ok, the smallest frame that a client may insist on is also the largest.
@@ -332,22 +335,32 @@ class Client(TimerTarget):
             return
         if number in self.channels:
             raise channel_error("second 'channel.open' seen")
+        text = self._channel_limit()
+        if text:
+            # RabbitMQ blames no method for it.
+            self._connection_error(not_allowed(text), CLOSE_OK_S_MAX)
+            return
+        assert self.vhost is not None
+        self._closed_channels.pop(number, None)
+        self.channels[number] = Channel(self, number, self.vhost)
+        self.user.channels += 1
+        self.broker.events.channel_created(self.channels[number])
+        self.send(number, m.ChannelOpenOk())
+
+    def _channel_limit(self) -> str:
+        """Which limit one more channel would break; empty if none."""
         if self.channel_max and len(self.channels) >= self.channel_max:
-            raise not_allowed(
+            return (
                 f"number of channels opened ({len(self.channels)}) has reached "
                 f"the negotiated channel_max ({self.channel_max})"
             )
         user = self.user
         if user.max_channels != NO_LIMIT and user.channels >= user.max_channels:
-            raise not_allowed(
+            return (
                 f"number of channels opened for user '{user.name}' has reached "
                 f"the maximum allowed user limit of ({user.max_channels})"
             )
-        assert self.vhost is not None
-        self._closed_channels.pop(number, None)
-        self.channels[number] = Channel(self, number, self.vhost)
-        user.channels += 1
-        self.send(number, m.ChannelOpenOk())
+        return ""
 
     def _closing_channel_method(self, channel: Channel, frame: Frame) -> None:
         """After channel.close was sent: close-ok ends it, a close that crossed ours is answered,
@@ -366,6 +379,7 @@ class Client(TimerTarget):
             self._channel = None
         self.parser.forget_channel(channel.number)
         channel.tear_down()
+        self.broker.events.channel_closed(channel)
 
     def resume(self, channel: Channel) -> None:
         """The journal has reached what a reply on this channel waited for: send it, and go on."""
@@ -454,6 +468,7 @@ class Client(TimerTarget):
         self.user.channels -= len(channels)
         for channel in channels:
             channel.tear_down()
+            self.broker.events.channel_closed(channel)
         assert self.vhost is not None or not channels
         if self.vhost is not None:
             for queue in list(self.exclusive_queues.values()):
@@ -462,6 +477,7 @@ class Client(TimerTarget):
             self.user.connections -= 1
             self.broker.open_connections -= 1
             self.vhost = None
+            self.broker.events.connection_closed(self)
 
     def lost(self) -> None:
         """The socket is closed, by whomever."""
@@ -536,7 +552,10 @@ class Client(TimerTarget):
         vhost.connections += 1
         self.user.connections += 1
         self.broker.open_connections += 1
+        self.broker.events.connection_created(self)
         self._cancel_timers()
+        if self.credential_until:
+            self._timer = self.broker.timers.set(self.credential_until, self, EXPIRY_TIMER)
         if self.heartbeat_s > 0:
             self._heartbeat = Heartbeat(self, self.broker.timers, self.heartbeat_s, self.broker.now)
 
@@ -555,8 +574,11 @@ class Client(TimerTarget):
         self._timer = self.broker.timers.set(self.broker.now + seconds, self, kind)
 
     def on_timer(self, kind: int, now: float) -> None:
-        """The deadline of the handshake, or of a close."""
+        """The deadline of the handshake, of a close, or of the certificate."""
         self._timer = None
+        if kind == EXPIRY_TIMER:
+            self.force_close("credential expired")
+            return
         if kind == HANDSHAKE_TIMER:
             self.refuse(
                 f"no connection.open within {self.broker.config.limits.handshake_timeout_s} s "

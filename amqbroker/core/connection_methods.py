@@ -12,7 +12,7 @@ from pamqp.base import Frame
 from amqbroker.auth.sasl import EXTERNAL, Credentials, read_response
 from amqbroker.auth.users import NO_LIMIT
 from amqbroker.core import log
-from amqbroker.core.broker import PasswordCheck
+from amqbroker.core.logins import PasswordCheck
 from amqbroker.core.vhost import VirtualHost
 from amqbroker.errors import AmqpError, not_allowed
 from amqbroker.wire import handshake
@@ -64,14 +64,15 @@ def _start_ok(client: Client, frame: Frame) -> None:
         return
     credentials = read_response(mechanism, client.introduction.response, decode_table)
     users = client.broker.users
-    if not users.may_come_from(credentials.user, client.host):
-        _login_refused(client, credentials, _loopback_only(credentials.user))
-    elif users.recall(credentials.user, credentials.password):
+    user = credentials.user
+    # Who may not come from there is told so after the same work as anybody else, and never learns
+    # whether the password was right.
+    if users.may_come_from(user, client.host) and users.recall(user, credentials.password):
         _login_accepted(client, credentials)
     else:
-        stored = users.password_hash(credentials.user)
         client.credentials = credentials
-        client.broker.password_checks.append(PasswordCheck(client.id, stored, credentials.password))
+        check = PasswordCheck(client.id, users.password_hash(user), credentials.password)
+        client.broker.logins.add(client.host, user, check)
 
 
 def _log_in_by_certificate(client: Client) -> None:
@@ -88,6 +89,7 @@ def _log_in_by_certificate(client: Client) -> None:
     elif users.get(credentials.user) is None:
         _login_refused(client, credentials, f"user '{credentials.user}' does not exist")
     else:
+        client.credential_until = client.broker.now + client.tls.valid_s
         _login_accepted(client, credentials)
 
 
@@ -96,13 +98,19 @@ def _loopback_only(user: str) -> str:
 
 
 def password_checked(client: Client, stored: str | None, right: bool) -> None:
-    """The answer to a PasswordCheck: go on with the handshake, or refuse the login."""
+    """The answer to a PasswordCheck: go on with the handshake, or refuse the login; or take a new
+    secret, or refuse it."""
     credentials = client.credentials
     client.credentials = None
     if credentials is None or client.is_closing():
         return
-    if right and stored is not None:
-        client.broker.users.remember(credentials.user, stored, credentials.password)
+    users = client.broker.users
+    if client.handshake.state == handshake.RUNNING:
+        _secret_checked(client, credentials, stored, right)
+    elif not users.may_come_from(credentials.user, client.host):
+        _login_refused(client, credentials, _loopback_only(credentials.user))
+    elif right and stored is not None:
+        users.remember(credentials.user, stored, credentials.password)
         _login_accepted(client, credentials)
     else:
         _login_refused(client, credentials, f"user '{credentials.user}' - invalid credentials")
@@ -115,6 +123,7 @@ def _login_accepted(client: Client, credentials: Credentials) -> None:
         _login_refused(client, credentials, f"user '{credentials.user}' was deleted")
         return
     client.user = user
+    client.broker.events.login(client, user.name)
     client.send(0, client.handshake.authenticated())
 
 
@@ -123,6 +132,7 @@ def _login_refused(client: Client, credentials: Credentials, why: str) -> None:
     introduction = client.introduction
     assert introduction is not None
     client.refuse(f"login with {introduction.mechanism} refused: {why}")
+    client.broker.events.login(client, credentials.user, why)
     if introduction.authentication_failure_close:
         error = handshake.login_refused(introduction.mechanism)
         client.send(0, m.ConnectionClose(error.code, error.reply_text, 0, 0))
@@ -174,7 +184,7 @@ def _enter(client: Client, name: str) -> VirtualHost:
     user = client.user
     if user.max_connections != NO_LIMIT and user.connections >= user.max_connections:
         raise not_allowed(
-            f"Connection refused for user '{user.name}': user connection limit "
+            f"connection refused for user '{user.name}': user connection limit "
             f"({user.max_connections}) is reached"
         )
     if not client.user.may_enter(name):
@@ -183,9 +193,26 @@ def _enter(client: Client, name: str) -> VirtualHost:
 
 
 def _update_secret(client: Client, frame: m.ConnectionUpdateSecret) -> None:
-    """A new password is only a formality here: users have one password, and it was checked at
-    login."""
-    if client.broker.users.recall(client.user.name, handshake.octets_of(frame.new_secret)):
+    """A new secret is the user's password as it is now; it may have changed since the login."""
+    users = client.broker.users
+    name = client.user.name
+    secret = handshake.octets_of(frame.new_secret)
+    if users.recall(name, secret):
         client.send(0, m.ConnectionUpdateSecretOk())
     else:
-        raise not_allowed("New secret was refused by one of the backends")
+        client.credentials = Credentials(name, secret)
+        check = PasswordCheck(client.id, users.password_hash(name), secret)
+        client.broker.logins.add(client.host, name, check)
+
+
+def _secret_checked(
+    client: Client, credentials: Credentials, stored: str | None, right: bool
+) -> None:
+    if right and stored is not None:
+        client.broker.users.remember(credentials.user, stored, credentials.password)
+        client.send(0, m.ConnectionUpdateSecretOk())
+        return
+    error = not_allowed("New secret was refused by one of the backends")
+    error.class_id = m.ConnectionUpdateSecret.index >> 16
+    error.method_id = m.ConnectionUpdateSecret.index & 0xFFFF
+    client.close(error)

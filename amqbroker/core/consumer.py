@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, final
 from mypy_extensions import i64
 
 from amqbroker.core.entry import QueueEntry
+from amqbroker.core.tracing import trace_delivery
 from amqbroker.exchanges.base import Table
 from amqbroker.wire.writer import deliver_prefix, write_deliver
 
@@ -96,6 +97,8 @@ class Consumer:
             client.payload_size_max,
         )
         client.mark_output()
+        if channel.vhost.traced:
+            trace_delivery(channel, self.queue.name, entry.message, entry.redelivered)
         if self.no_ack:
             entry.line.settle(entry)
             return
@@ -146,12 +149,14 @@ class Consumers:
         if self.active is None:
             self.active = consumer
         self.enter(consumer)
+        consumer.channel.client.broker.events.consumer_created(consumer)
 
     def remove(self, consumer: Consumer) -> None:
         """The consumer was cancelled; the next active one has the highest priority, then has waited
         longest."""
         self.all.remove(consumer)
         self._leave(consumer)
+        consumer.channel.client.broker.events.consumer_deleted(consumer)
         # Its outstanding messages may still be settled: that must not bring it back into the line.
         consumer.blocked = False
         if self.active is consumer:

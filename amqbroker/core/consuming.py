@@ -18,6 +18,7 @@ from amqbroker.core.consumer import Consumer
 from amqbroker.core.held import HeldGet
 from amqbroker.core.names import made_up_name, queue_resource
 from amqbroker.core.reply_to import REPLY_QUEUE, ReplyConsumer
+from amqbroker.core.tracing import trace_delivery
 from amqbroker.errors import access_refused, not_allowed, not_implemented, precondition_failed
 from amqbroker.exchanges.base import Table
 from amqbroker.exchanges.terms import field_type
@@ -43,16 +44,16 @@ def consume(channel: Channel, frame: Frame) -> None:
     queue = vhost.queue(name)
     access.check_owner(channel.client, queue, vhost.name)
     arguments: Table = dict(method.arguments or {})
-    check_consumer_arguments(
-        queue_resource(name, vhost.name), queue_type(queue.arguments), arguments
-    )
-    priority = _priority(queue, vhost.name, arguments)
-    _check_timeout(queue, vhost.name, arguments)
+    resource = queue_resource(name, vhost.name)
+    check_consumer_arguments(resource, queue_type(queue.arguments), arguments)
+    priority = _priority(resource, arguments)
+    _check_failover(resource, arguments)
+    _check_timeout(resource, arguments)
     consumers = queue.consumers
     if consumers.has_exclusive() or (
         method.exclusive and (consumers.all or consumers.single_active)
     ):
-        raise access_refused(f"{queue_resource(name, vhost.name)} in exclusive use")
+        raise access_refused(f"{resource} in exclusive use")
     tag = method.consumer_tag or made_up_name("amq.ctag", channel.client.broker.random)
     consumer = Consumer(
         channel,
@@ -74,26 +75,33 @@ def consume(channel: Channel, frame: Frame) -> None:
     queue.wake()
 
 
-def _priority(queue: Queue, vhost: str, arguments: Table) -> int:
+def _priority(resource: str, arguments: Table) -> int:
     """The x-priority argument. Raises 406 unless it is an integer."""
     value = arguments.get("x-priority", 0)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise precondition_failed(
-        f"invalid arg 'x-priority' for {queue_resource(queue.name, vhost)}: "
-        f'"expected integer, got {field_type(value)}"'
+        f"invalid arg 'x-priority' for {resource}: \"expected integer, got {field_type(value)}\""
     )
 
 
-def _check_timeout(queue: Queue, vhost: str, arguments: Table) -> None:
+def _check_failover(resource: str, arguments: Table) -> None:
+    """x-cancel-on-ha-failover has no effect, yet must be a bool. Raises 406 otherwise."""
+    value = arguments.get("x-cancel-on-ha-failover", False)
+    if not isinstance(value, bool):
+        raise precondition_failed(
+            f"invalid arg 'x-cancel-on-ha-failover' for {resource}: "
+            f"{{unacceptable_type,{field_type(value)}}}"
+        )
+
+
+def _check_timeout(resource: str, arguments: Table) -> None:
     """The x-consumer-timeout argument. Raises 406 unless it is a time."""
     if TIMEOUT_ARGUMENT not in arguments:
         return
     reason = time_error(arguments[TIMEOUT_ARGUMENT], zero=False)
     if reason:
-        raise precondition_failed(
-            f"invalid arg '{TIMEOUT_ARGUMENT}' for {queue_resource(queue.name, vhost)}: {reason}"
-        )
+        raise precondition_failed(f"invalid arg '{TIMEOUT_ARGUMENT}' for {resource}: {reason}")
 
 
 def _is_reply_tag(channel: Channel, tag: str) -> bool:
@@ -180,6 +188,9 @@ def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
         channel.send(m.BasicGetEmpty())
         return
     entry = ready.take()
+    if queue.has_rules:
+        # The next one may have expired, or will.
+        queue.wake()
     message = entry.message
     if entry.deliveries != 0 and queue.rules.counts_deliveries:
         message = entry.counted_message()
@@ -195,6 +206,8 @@ def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
         client.payload_size_max,
     )
     client.mark_output()
+    if channel.vhost.traced:
+        trace_delivery(channel, queue.name, entry.message, entry.redelivered)
     if no_ack:
         entry.line.settle(entry)
         return

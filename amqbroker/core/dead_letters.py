@@ -30,10 +30,10 @@ from amqbroker.wire.tables import (
     ARRAY,
     EPOCH,
     TABLE,
+    checked_value_end,
     decode_checked_table,
     encode_table,
     text_or_bytes,
-    value_end,
 )
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def entries_of(header: bytes) -> list[bytes]:
     end: i64 = position + 4 + (i64(read_i32_be(header, position)) & 0xFFFFFFFF)
     position += 4
     while position < end:
-        entry_end = value_end(header, position, end)
+        entry_end = checked_value_end(header, position)
         if i64(header[position]) == TABLE:
             found.append(header[position:entry_end])
         position = entry_end

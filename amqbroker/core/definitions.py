@@ -24,13 +24,13 @@ from mypy_extensions import i64
 
 from amqbroker.auth.users import User
 from amqbroker.core.policies import Policy
-from amqbroker.core.queue import Queue
 from amqbroker.exchanges.base import Binding, Destination, Exchange, Table
 from amqbroker.wire.tables import decode_table, encode_table
 
 if TYPE_CHECKING:
     from pamqp.common import FieldTable
 
+    from amqbroker.core.queue import Queue
     from amqbroker.core.vhost import VirtualHost
 
 EXCHANGE_KIND: Final = b"x"

@@ -12,6 +12,13 @@ from pamqp.base import Frame
 from amqbroker.core import access
 from amqbroker.core.arguments import check_equivalent_arguments, check_equivalent_flag
 from amqbroker.core.names import exchange_resource, strip_line_ends
+from amqbroker.core.partitions import (
+    check_partitions,
+    delete_exchange,
+    in_use,
+    make_partitions,
+    partitions_of,
+)
 from amqbroker.errors import access_refused, precondition_failed
 from amqbroker.exchanges.base import EXCHANGE, Binding, Destination, Table
 from amqbroker.exchanges.registry import DEFAULT_EXCHANGE, make_exchange
@@ -50,7 +57,10 @@ def declare(channel: Channel, frame: Frame) -> None:
             arguments,
         )
         _check_alternate(channel, name, arguments)
-        _answer(channel, method.nowait, m.ExchangeDeclareOk(), vhost.add_exchange(exchange))
+        check_partitions(channel, exchange)
+        position = vhost.add_exchange(exchange)
+        position = max(position, make_partitions(channel.client.broker, vhost, exchange))
+        _answer(channel, method.nowait, m.ExchangeDeclareOk(), position)
         return
     # An unknown type is refused before it is compared.
     make_exchange(name, method.exchange_type, False, False, False, {})
@@ -61,7 +71,9 @@ def declare(channel: Channel, frame: Frame) -> None:
     check_equivalent_flag("internal", resource, method.internal, existing.internal)
     compared = (ALTERNATE, *existing.own_arguments)
     check_equivalent_arguments(resource, arguments, existing.arguments, compared)
-    _answer(channel, method.nowait, m.ExchangeDeclareOk(), 0)
+    check_partitions(channel, existing)
+    position = make_partitions(channel.client.broker, vhost, existing)
+    _answer(channel, method.nowait, m.ExchangeDeclareOk(), position)
 
 
 def _check_alternate(channel: Channel, name: str, arguments: Table) -> None:
@@ -91,9 +103,11 @@ def delete(channel: Channel, frame: Frame) -> None:
     exchange = vhost.exchanges.get(name)
     position = 0
     if exchange is not None:
-        if method.if_unused and exchange.has_bindings():
+        if method.if_unused and in_use(vhost, exchange):
             raise precondition_failed(f"{exchange_resource(name, vhost.name)} in use")
-        position = vhost.remove_exchange(exchange)
+        for queue in partitions_of(vhost, exchange):
+            access.check(channel.client, access.CONFIGURE, access.QUEUE, queue.name)
+        position = delete_exchange(channel.client.broker, vhost, exchange)
     _answer(channel, method.nowait, m.ExchangeDeleteOk(), position)
 
 

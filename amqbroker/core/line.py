@@ -23,7 +23,7 @@ from amqbroker.core.memory import NOTHING, READ_BYTES, SMALL_READ_BYTES, ReadReq
 from amqbroker.core.ready import Ready
 from amqbroker.message import ENTRY_OVERHEAD_BYTES, PENDING, VOLATILE, Entry, Message
 from amqbroker.store.backlog import SEGMENT_MESSAGES_MAX, SEGMENT_SIZE_MAX, Backlog
-from amqbroker.store.journal import QueueLog
+from amqbroker.store.queue_log import QueueLog
 
 if TYPE_CHECKING:
     from amqbroker.core.memory import Memory
@@ -43,6 +43,7 @@ class Line:
         "flying_back",
         "flying_bytes",
         "id",
+        "keeps_all",
         "log",
         "memory",
         "next_index",
@@ -58,6 +59,8 @@ class Line:
         self.id: i64 = line_id
         self.memory = memory
         self.log: QueueLog | None = None
+        # Transient messages are durable here too.
+        self.keeps_all = False
         # What is on disk; None for a line that never had anything there.
         self.backlog: Backlog | None = None
         # While its tail goes to disk: how many bytes shall be left of it, else -1.
@@ -81,7 +84,7 @@ class Line:
         self.memory.hold(message)
         self.ready.append(entry)
         log = self.log
-        if log is not None and message.persistent:
+        if log is not None and (message.persistent or self.keeps_all):
             return log.append(entry)
         return 0
 
@@ -182,6 +185,11 @@ class Line:
         self.window = SMALL_READ_BYTES
         before = ready.head_cost()
         taken = ready.cut_head()
+        counted: list[Entry] = []
+        if self.queue.rules.counts_deliveries:
+            # How often a message was delivered is not written to its segment once more.
+            counted = [entry for entry in taken if entry.deliveries > 0]
+            taken = [entry for entry in taken if entry.deliveries == 0]
         left = backlog.give_back(taken)
         place: i64 = 0
         for entry in taken:
@@ -189,7 +197,7 @@ class Line:
                 place += 1
             else:
                 self.memory.release(entry.message)
-        ready.keep(self._store_returned(left), backlog.next_index)
+        ready.keep(self._store_returned(left) + counted, backlog.next_index)
         return before - ready.head_cost()
 
     def _store_returned(self, entries: list[Entry]) -> list[Entry]:

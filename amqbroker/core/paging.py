@@ -69,6 +69,9 @@ def _load(broker: Broker, line: Line, name: str, data: bytes) -> None:
     memory = line.memory
     reader = backlog.begin_read(data)
     redelivered = backlog.redelivered
+    counts = line.log.counts if line.log is not None else None
+    if counts is not None and not counts.in_segments:
+        counts = None
     entries: list[QueueEntry | None] = []
     size: i64 = 0
     body_bytes: i64 = 0
@@ -88,6 +91,8 @@ def _load(broker: Broker, line: Line, name: str, data: bytes) -> None:
             entry = QueueEntry(message, line, reader.index)
             entry.expires_at = reader.expires_at
             entry.deliveries = reader.deliveries
+            if counts is not None:
+                entry.deliveries = counts.of(reader.index, reader.deliveries)
             flags = reader.flags
             entry.file = IN_SEGMENT
             if flags & KEPT != 0:

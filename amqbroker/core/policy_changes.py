@@ -17,6 +17,7 @@ from amqbroker.core import definitions
 from amqbroker.core.arguments import queue_type
 from amqbroker.core.policies import Policies, Policy
 from amqbroker.core.rules import Rules
+from amqbroker.exchanges.base import Table
 
 if TYPE_CHECKING:
     from amqbroker.core.broker import Broker
@@ -40,6 +41,15 @@ def set_policy(broker: Broker, vhost: VirtualHost, policy: Policy, operator: boo
             continue
         _give(broker, vhost, queue, found, operator)
     vhost.apply_alternates()
+    facts: Table = {
+        "name": policy.name,
+        "vhost": vhost.name,
+        "pattern": policy.pattern,
+        "apply-to": policy.apply_to,
+        "priority": int(policy.priority),
+        "definition": dict(policy.definition),
+    }
+    broker.events.emit("operator_policy.set" if operator else "policy.set", facts)
     return broker.journal.define(
         definitions.policy_key(vhost.name, policy.name, operator), definitions.policy_value(policy)
     )
@@ -55,6 +65,8 @@ def clear_policy(broker: Broker, vhost: VirtualHost, name: str, operator: bool) 
             found = policies.for_queue(queue.name, queue_type(queue.arguments))
             _give(broker, vhost, queue, found, operator)
     vhost.apply_alternates()
+    event = "operator_policy.cleared" if operator else "policy.cleared"
+    broker.events.emit(event, {"name": name, "vhost": vhost.name})
     return broker.journal.undefine(definitions.policy_key(vhost.name, name, operator))
 
 

@@ -26,6 +26,7 @@ from amqbroker.core.held import HeldPublish
 from amqbroker.core.limits import REFUSED
 from amqbroker.core.names import exchange_resource
 from amqbroker.core.reply_to import REPLY_QUEUE, deliver_reply, own_reply_address, reply_key
+from amqbroker.core.tracing import trace_publish
 from amqbroker.errors import NO_ROUTE, access_refused, not_implemented, precondition_failed
 from amqbroker.exchanges.base import Table
 from amqbroker.exchanges.terms import field_type
@@ -138,6 +139,8 @@ def _apply_rules(channel: Channel, message: Message, route: Route, flags: i64) -
     if flags & properties.EXPIRATION != 0:
         for queue in queues:
             queue.expect_expiry()
+    if channel.vhost.traced:
+        trace_publish(channel, message, queues)
     return queues
 
 
@@ -163,9 +166,9 @@ def copies(headers: Table, name: str) -> list[str]:
 
     Raises 406 unless it is an array; elements of other types are ignored.
     """
-    value = headers.get(name)
-    if value is None:
+    if name not in headers:
         return []
+    value = headers[name]
     if not isinstance(value, list):
         kind = field_type(value)
         raise precondition_failed(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, final
 from mypy_extensions import i64
 
 from amqbroker.core import limits
+from amqbroker.core.arguments import QUORUM, queue_type
 from amqbroker.core.consumer import Consumers
 from amqbroker.core.discard import DELIVERY_LIMIT, DISCARDED_MAX, Discard
 from amqbroker.core.entry import QueueEntry
@@ -101,6 +102,7 @@ class Queue:
         self.rules = Rules(arguments)
         self._journal: Journal | None = None
         self.line = Line(self, queue_id, turn.memory)
+        self.line.keeps_all = queue_type(arguments) == QUORUM
         self.levels: list[Line] | None = [self.line] if self.rules.max_priority > 0 else None
         # basic.gets that wait for the disk.
         self.waiting_gets: list[HeldGet] = []
@@ -303,7 +305,7 @@ class Queue:
     def discard(self, entries: list[QueueEntry], reason: int) -> None:
         """Entries that are neither ready nor outstanding leave for this reason: to the dead-letter
         exchange at the end of the turn (discard.py), or for ever."""
-        if self.rules.dead_letter_exchange is not None:
+        if self.rules.dead_letter_exchange is not None and not self.deleted:
             self.turn.discards.append(Discard(self, entries, reason))
             self.turn.discarded += len(entries)
             return
@@ -347,8 +349,11 @@ class Queue:
         for entry in entries:
             if limit != NO_LIMIT and entry.deliveries > limit:
                 over.append(entry)
-            else:
-                kept.append(entry)
+                continue
+            kept.append(entry)
+            log = entry.line.log
+            if log is not None:
+                log.returned(entry)
         if over:
             self.discard(over, DELIVERY_LIMIT)
         return kept

@@ -17,17 +17,15 @@ from amqbroker.core.arguments import (
     QUORUM_ARGUMENTS,
     check_equivalent_arguments,
     check_equivalent_flag,
-    check_queue_arguments,
     queue_type,
 )
 from amqbroker.core.exchange_methods import RESERVED_PREFIX, check_not_default
 from amqbroker.core.names import made_up_name, queue_resource, strip_line_ends
+from amqbroker.core.new_queues import add_queue_type, check_new_queue, check_queue_limit
 from amqbroker.core.queue import Queue
-from amqbroker.core.reply_to import REPLY_PREFIX
-from amqbroker.core.rules import NO_LIMIT
+from amqbroker.core.reply_to import REPLY_PREFIX, REPLY_QUEUE
 from amqbroker.errors import access_refused, not_found, precondition_failed
 from amqbroker.exchanges.base import QUEUE, Binding, Destination, Table
-from amqbroker.exchanges.terms import field_type
 from amqbroker.wire import methods as m
 
 if TYPE_CHECKING:
@@ -38,7 +36,7 @@ def declare(channel: Channel, frame: Frame) -> None:
     """queue.declare."""
     method = cast("m.QueueDeclare", frame)
     name = strip_line_ends(method.queue)
-    if name.startswith(REPLY_PREFIX):
+    if name == REPLY_QUEUE or name.startswith(REPLY_PREFIX):
         _declare_reply(channel, name, method.nowait)
         return
     if method.passive:
@@ -52,8 +50,7 @@ def declare(channel: Channel, frame: Frame) -> None:
     if name.startswith(RESERVED_PREFIX):
         raise access_refused(f"queue name '{name}' contains reserved prefix 'amq.*'")
     arguments: Table = dict(method.arguments or {})
-    if "x-queue-type" not in arguments:
-        _add_queue_type(channel, arguments, durable, method.exclusive, method.auto_delete)
+    add_queue_type(channel.vhost, arguments, durable, method.exclusive, method.auto_delete)
     if not name:
         if queue_type(arguments) != CLASSIC:
             raise precondition_failed(
@@ -69,63 +66,13 @@ def declare(channel: Channel, frame: Frame) -> None:
         )
         _declared(channel, existing, method.nowait, 0)
         return
-    queue, position = _create(
-        channel, name, durable, method.exclusive, method.auto_delete, arguments
+    check_new_queue(channel, name, durable, method.exclusive, method.auto_delete, arguments)
+    check_queue_limit(channel.vhost, name)
+    owner = channel.client if method.exclusive else None
+    queue, position = channel.client.broker.create_queue(
+        channel.vhost, name, durable, method.auto_delete, owner, arguments
     )
     _declared(channel, queue, method.nowait, position)
-
-
-def _add_queue_type(
-    channel: Channel, arguments: Table, durable: bool, exclusive: bool, auto_delete: bool
-) -> None:
-    """The virtual host's default type, where the flags permit it."""
-    kind = channel.vhost.default_queue_type
-    if kind == QUORUM and durable and not exclusive and not auto_delete:
-        arguments["x-queue-type"] = kind
-
-
-def _create(
-    channel: Channel, name: str, durable: bool, exclusive: bool, auto_delete: bool, arguments: Table
-) -> tuple[Queue, int]:
-    vhost = channel.vhost
-    resource = queue_resource(name, vhost.name)
-    _check_dead_letter_exchange(channel, name, arguments)
-    check_queue_arguments(resource, arguments)
-    if queue_type(arguments) == QUORUM:
-        _check_quorum(resource, durable, exclusive, auto_delete)
-    if vhost.max_queues != NO_LIMIT and len(vhost.queues) >= vhost.max_queues:
-        raise precondition_failed(
-            f"cannot declare queue '{name}': queue limit in vhost '{vhost.name}' "
-            f"({vhost.max_queues}) is reached"
-        )
-    return channel.client.broker.create_queue(
-        vhost, name, durable, auto_delete, channel.client if exclusive else None, arguments
-    )
-
-
-def _check_dead_letter_exchange(channel: Channel, name: str, arguments: Table) -> None:
-    """It is a name, and who declares the queue may read here and write there."""
-    if "x-dead-letter-exchange" not in arguments:
-        return
-    exchange = arguments["x-dead-letter-exchange"]
-    if not isinstance(exchange, str):
-        raise precondition_failed(
-            f"invalid type '{field_type(exchange)}' for arg 'x-dead-letter-exchange' "
-            f"in {queue_resource(name, channel.vhost.name)}"
-        )
-    access.check(channel.client, access.READ, access.QUEUE, name)
-    access.check(channel.client, access.WRITE, access.EXCHANGE, exchange)
-
-
-def _check_quorum(resource: str, durable: bool, exclusive: bool, auto_delete: bool) -> None:
-    """Our strongest queue has RabbitMQ's rules for its own: durable, shared, and there until it is
-    deleted."""
-    if not durable and not exclusive:
-        raise precondition_failed(f"invalid property 'non-durable' for {resource}")
-    if exclusive:
-        raise precondition_failed(f"invalid property 'exclusive-owner' for {resource}")
-    if auto_delete:
-        raise precondition_failed(f"invalid property 'auto-delete' for {resource}")
 
 
 def _check_equivalent(
@@ -157,8 +104,12 @@ def _declared(channel: Channel, queue: Queue, nowait: bool, position: int) -> No
 
 
 def _declare_reply(channel: Channel, name: str, nowait: bool) -> None:
-    """Declaring a direct reply-to name asks whether its requester is still there."""
-    if name[len(REPLY_PREFIX) :] not in channel.client.broker.reply_consumers:
+    """Declaring a direct reply-to name asks whether its requester is still there; the name that
+    requesters consume from is always there."""
+    if (
+        name != REPLY_QUEUE
+        and name[len(REPLY_PREFIX) :] not in channel.client.broker.reply_consumers
+    ):
         raise not_found(f"no {queue_resource(name, channel.vhost.name)}")
     if not nowait:
         channel.send(m.QueueDeclareOk(name, 0, 1))

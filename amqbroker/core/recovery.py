@@ -92,7 +92,7 @@ def _restore_ruler(broker: Broker, reader: definitions.KeyReader, value: bytes) 
 
 
 def _restore_vhost(broker: Broker, name: str, table: Table) -> None:
-    vhost = VirtualHost(name, broker.journal)
+    vhost = VirtualHost(name, broker.journal, broker.events)
     vhost.description = str(table["description"])
     vhost.tags = _texts(table["tags"])
     vhost.default_queue_type = str(table["default_queue_type"])
@@ -137,7 +137,7 @@ def _number(value: object) -> int:
 def _vhost(broker: Broker, name: str) -> VirtualHost:
     vhost = broker.vhosts.get(name)
     if vhost is None:
-        vhost = VirtualHost(name, broker.journal)
+        vhost = VirtualHost(name, broker.journal, broker.events)
         broker.vhosts[name] = vhost
         broker.journal.define(definitions.vhost_key(name), definitions.vhost_value(vhost))
     return vhost

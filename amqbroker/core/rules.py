@@ -15,6 +15,7 @@ from typing import Final, final
 
 from mypy_extensions import i64
 
+from amqbroker.core.arguments import QUORUM, queue_type
 from amqbroker.core.policies import Policy, effective_definition
 from amqbroker.exchanges.base import Table
 
@@ -77,6 +78,9 @@ class Rules:
         self.consumer_timeout_ms: i64 = _smaller(arguments, definition, "consumer-timeout")
         overflow = _text(arguments, definition, "overflow")
         self.overflow: i64 = DROP_HEAD if overflow is None else _OVERFLOWS.get(overflow, DROP_HEAD)
+        if self.overflow == REJECT_PUBLISH_DLX and queue_type(arguments) == QUORUM:
+            # Accepted of quorum queues, which do not know it, as RabbitMQ does.
+            self.overflow = DROP_HEAD
         self.dead_letter_exchange = _text(arguments, definition, "dead-letter-exchange")
         self.dead_letter_key = _text(arguments, definition, "dead-letter-routing-key")
         strategy = _text(arguments, definition, "dead-letter-strategy")

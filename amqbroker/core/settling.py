@@ -99,7 +99,8 @@ def check_forgiven(channel: Channel, delivery_tag: i64) -> None:
 
 def unknown_delivery_tag(delivery_tag: i64) -> AmqpError:
     """406: not outstanding on this channel, or settled already."""
-    return precondition_failed(f"unknown delivery tag {delivery_tag}")
+    unsigned = int(delivery_tag) & 0xFFFFFFFFFFFFFFFF
+    return precondition_failed(f"unknown delivery tag {unsigned}")
 
 
 def recover(channel: Channel, frame: Frame) -> None:

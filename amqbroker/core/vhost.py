@@ -2,19 +2,19 @@
 
 Routes are cached by address, the exchange and routing key as they stand in basic.publish. A cached
 route is forgotten when anything changes that it could depend on. Routed anew each time is a message
-that carries CC or BCC, that passes an exchange which looks at headers or a property, or whose
-alternate exchange is the default one: that depends on queues that nothing is bound to.
+that carries CC or BCC, or that passes an exchange which looks at headers or a property.
 
 Routing walks exchange-to-exchange bindings and visits each exchange once; each queue gets at most
 one copy. An exchange that finds no destination at all passes the message to its alternate exchange,
-if it has one that exists.
+if it has one that exists. The default exchange knows queues by name only for what is published to
+it: as an alternate exchange it has no bindings and leads nowhere.
 
 Source: RabbitMQ's `rabbit_exchange:route`, `rabbit_binding`.
 """
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64
 
@@ -26,10 +26,20 @@ from amqbroker.core.queue import Queue
 from amqbroker.core.rules import NO_LIMIT, Rules
 from amqbroker.errors import not_found
 from amqbroker.exchanges.base import EXCHANGE, QUEUE, Binding, Destination, Exchange, Table
-from amqbroker.exchanges.registry import DEFAULT_EXCHANGE, predeclared_exchanges
+from amqbroker.exchanges.registry import (
+    DEFAULT_EXCHANGE,
+    EVENT_EXCHANGE,
+    event_exchange,
+    predeclared_exchanges,
+)
 from amqbroker.store.journal import Journal
 from amqbroker.wire.properties import property_as_text
 
+if TYPE_CHECKING:
+    from amqbroker.core.events import Events
+
+# The virtual host whose exchange tells of events (events.py).
+EVENT_VHOST: Final = "/"
 # Routes by address that are kept; unlimited routing keys must not become unlimited memory.
 ROUTES_MAX: Final = 20_000
 
@@ -73,9 +83,10 @@ class Walk:
 class VirtualHost:
     """Everything with a name in one virtual host."""
 
-    def __init__(self, name: str, journal: Journal | None) -> None:
+    def __init__(self, name: str, journal: Journal | None, events: Events | None = None) -> None:
         self.name = name
         self.journal = journal
+        self._events = events
         self.description = ""
         self.tags: tuple[str, ...] = ()
         # That of queues that are declared without a type.
@@ -89,6 +100,8 @@ class VirtualHost:
         self.operator_policies = Policies()
         # Runtime parameters by component and name: JSON.
         self.parameters: dict[tuple[str, str], str] = {}
+        # Whether copies of all messages go to the trace exchange.
+        self.traced = False
         self.routes: dict[bytes, Route] = {}
         # Grows whenever a route may have changed; channels that keep a route compare it.
         self.version: i64 = 0
@@ -97,6 +110,8 @@ class VirtualHost:
         self._sources: dict[Destination, dict[str, int]] = {}
         for exchange in predeclared_exchanges():
             self.exchanges[exchange.name] = exchange
+        if name == EVENT_VHOST:
+            self.exchanges[EVENT_EXCHANGE] = event_exchange()
 
     def exchange(self, name: str) -> Exchange:
         """The exchange of this name. Raises 404."""
@@ -118,6 +133,8 @@ class VirtualHost:
         if self.policies.by_name:
             exchange.alternate = self._alternate(exchange)
         self.forget_routes()
+        if self._events is not None:
+            self._events.exchange_created(self.name, exchange)
         if exchange.durable and self.journal is not None:
             key = definitions.exchange_key(self.name, exchange.name)
             return self.journal.define(key, definitions.exchange_value(exchange))
@@ -145,6 +162,8 @@ class VirtualHost:
                 position, self._remove_bindings_to(destination, exchange.durable, doomed)
             )
             self.forget_routes()
+            if self._events is not None:
+                self._events.exchange_deleted(self.name, exchange)
             if exchange.durable and self.journal is not None:
                 position = self.journal.undefine(definitions.exchange_key(self.name, exchange.name))
         return position
@@ -181,6 +200,8 @@ class VirtualHost:
         sources = self._sources.setdefault(binding.destination, {})
         sources[source.name] = sources.get(source.name, 0) + 1
         self.forget_routes()
+        if self._events is not None:
+            self._events.binding_created(self.name, source.name, binding)
         if self.journal is not None and self.is_durable(source, binding.destination):
             return self.journal.define(
                 definitions.binding_key(self.name, source.name, binding), b"\0\0\0\0"
@@ -223,11 +244,15 @@ class VirtualHost:
             source = self.exchanges.get(name)
             if source is None:
                 continue
-            if durable and source.durable and self.journal is not None:
+            in_journal = durable and source.durable and self.journal is not None
+            if in_journal or self._events is not None:
                 for binding in source.bindings_to(destination):
-                    position = self.journal.undefine(
-                        definitions.binding_key(self.name, name, binding)
-                    )
+                    if self._events is not None:
+                        self._events.binding_deleted(self.name, name, binding)
+                    if in_journal and self.journal is not None:
+                        position = self.journal.undefine(
+                            definitions.binding_key(self.name, name, binding)
+                        )
             source.unbind_destination(destination)
             if _is_forsaken(source):
                 doomed.append(source)
@@ -236,6 +261,8 @@ class VirtualHost:
 
     def _unbound(self, source: Exchange, binding: Binding) -> int:
         """A binding is gone: forget who is bound to whom, here and in the journal."""
+        if self._events is not None:
+            self._events.binding_deleted(self.name, source.name, binding)
         sources = self._sources.get(binding.destination)
         if sources is not None and source.name in sources:
             sources[source.name] -= 1
@@ -293,6 +320,11 @@ class VirtualHost:
             for binding in self.exchanges[name].bindings_to(destination)
         ]
 
+    def trace(self, on: bool) -> None:
+        """Begin or end to copy messages to the trace exchange (tracing.py)."""
+        self.traced = on
+        self.forget_routes()
+
     def forget_routes(self) -> None:
         """Something changed that any route may depend on."""
         self.routes = {}
@@ -325,7 +357,8 @@ class VirtualHost:
         exchange = self.exchange(address[1:end].decode("utf-8", "surrogateescape"))
         routing_key = address[end + 1 :].decode("utf-8", "surrogateescape")
         walk = self.walk(exchange, [routing_key], None)
-        return Route(address, exchange, routing_key, list(walk.queues.values()), walk.by_headers)
+        by_headers = walk.by_headers or self.traced
+        return Route(address, exchange, routing_key, list(walk.queues.values()), by_headers)
 
     def walk(
         self,
@@ -364,10 +397,7 @@ class VirtualHost:
                 elif destination.name not in seen:
                     seen[destination.name] = True
                     target = self.exchanges.get(destination.name)
-                    if target is not None and target.name == DEFAULT_EXCHANGE:
-                        found.by_headers = True
-                        found.queues.update(self.walk(target, routing_keys, headers).queues)
-                    elif target is not None:
+                    if target is not None:
                         work.append(target)
         return found
 

@@ -191,6 +191,9 @@ class Exchange:
         # Where messages go that find no destination here; a policy may name it too.
         alternate = arguments.get("alternate-exchange")
         self.alternate = alternate if isinstance(alternate, str) else None
+        # How many queues are made with this exchange, and with which arguments.
+        self.partitions = 0
+        self.partition_arguments: Table = {}
         self._by_destination: dict[Destination, dict[object, Binding]] = {}
         self._next_serial = 0
 
@@ -269,6 +272,13 @@ class Exchange:
             for binding in own.values():
                 by_serial[binding.serial] = binding
         return [by_serial[serial] for serial in sorted(by_serial)]
+
+    def binding_count(self) -> int:
+        """How many bindings there are."""
+        count = 0
+        for own in self._by_destination.values():
+            count += len(own)
+        return count
 
     def bindings_to(self, destination: Destination) -> list[Binding]:
         """The bindings to one destination, in the order in which they were made."""

@@ -43,6 +43,11 @@ HASH_HEADER: Final = "hash-header"
 HASH_PROPERTY: Final = "hash-property"
 PROPERTIES: Final = ("correlation_id", "message_id", "timestamp")
 
+# Not RabbitMQ's: queues that are made with the exchange, see core/partitions.py.
+PARTITIONS: Final = "x-partitions"
+PARTITION_ARGUMENTS: Final = "x-partition-arguments"
+PARTITIONS_MAX: Final = 1000
+
 SLOTS: Final = 65_536
 # What the 32 bits of a hash are divided by to lie between 0 and 1.
 RANGE: Final = 4_294_967_296.0
@@ -103,7 +108,9 @@ class ConsistentHashExchange(Exchange):
                 raise precondition_failed(f"Unsupported property: {named}")
             self.needs_property = named
         self.needs_headers = self._header is not None or named is not None
-        self.own_arguments = (HASH_HEADER, HASH_PROPERTY)
+        self.own_arguments = (HASH_HEADER, HASH_PROPERTY, PARTITIONS, PARTITION_ARGUMENTS)
+        self.partitions = _partitions(arguments)
+        self.partition_arguments = _partition_arguments(arguments)
         self._members: dict[Destination, _Member] = {}
         self._owners: dict[int, Destination] = {}  # by slot, as far as they are known
 
@@ -166,6 +173,34 @@ def _text_argument(arguments: Table, name: str) -> str | None:
     value = arguments[name]
     if not isinstance(value, str):
         raise precondition_failed(f"invalid type '{field_type(value)}' for arg '{name}'")
+    return value
+
+
+def _partitions(arguments: Table) -> int:
+    """How many partitions these arguments ask for, 0 for none. Raises 406."""
+    if PARTITIONS not in arguments:
+        return 0
+    value = arguments[PARTITIONS]
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise precondition_failed(f"invalid type '{field_type(value)}' for arg '{PARTITIONS}'")
+    if not 1 <= value <= PARTITIONS_MAX:
+        raise precondition_failed(
+            f"arg '{PARTITIONS}' must be between 1 and {PARTITIONS_MAX}: {value}"
+        )
+    return value
+
+
+def _partition_arguments(arguments: Table) -> Table:
+    """The arguments that the queues of the partitions get. Raises 406."""
+    if PARTITION_ARGUMENTS not in arguments:
+        return {}
+    value = arguments[PARTITION_ARGUMENTS]
+    if not isinstance(value, dict):
+        raise precondition_failed(
+            f"invalid type '{field_type(value)}' for arg '{PARTITION_ARGUMENTS}'"
+        )
+    if PARTITIONS not in arguments:
+        raise precondition_failed(f"arg '{PARTITION_ARGUMENTS}' without '{PARTITIONS}'")
     return value
 
 

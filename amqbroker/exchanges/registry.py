@@ -24,6 +24,7 @@ EXCHANGE_TYPES: Final = (DIRECT, FANOUT, HEADERS, TOPIC, CONSISTENT_HASH, MODULU
 
 DEFAULT_EXCHANGE: Final = ""
 TRACE_EXCHANGE: Final = "amq.rabbitmq.trace"
+EVENT_EXCHANGE: Final = "amq.rabbitmq.event"
 
 # Name and type. All are durable; the trace exchange is internal.
 PREDECLARED: Final[tuple[tuple[str, str], ...]] = (
@@ -62,6 +63,11 @@ def make_exchange(
     if type_name == MODULUS_HASH:
         return ModulusHashExchange(name, type_name, durable, auto_delete, internal, arguments)
     return TopicExchange(name, type_name, durable, auto_delete, internal, arguments)
+
+
+def event_exchange() -> Exchange:
+    """The exchange that tells what happens, which one virtual host has."""
+    return make_exchange(EVENT_EXCHANGE, TOPIC, True, False, True, {})
 
 
 def predeclared_exchanges() -> list[Exchange]:

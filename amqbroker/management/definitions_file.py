@@ -20,7 +20,7 @@ from amqbroker.auth.passwords import ARGON2ID, hashing_algorithm
 from amqbroker.auth.users import User
 from amqbroker.core.broker import Broker
 from amqbroker.core.vhost import VirtualHost
-from amqbroker.exchanges.registry import PREDECLARED
+from amqbroker.exchanges.registry import EVENT_EXCHANGE, PREDECLARED
 from amqbroker.management import parameters, policies, users, vhosts
 from amqbroker.management.listing import destination_kind
 from amqbroker.management.values import table_to_json
@@ -47,7 +47,7 @@ LIMITS_NAME: Final = "limits"
 OWN_HASH: Final = "amqbroker_password_hash"
 DEFAULT_ALGORITHM: Final = "rabbit_password_hashing_sha256"
 
-PREDECLARED_NAMES: Final = tuple(name for name, _ in PREDECLARED)
+PREDECLARED_NAMES: Final = (*(name for name, _ in PREDECLARED), EVENT_EXCHANGE)
 
 Item = dict[str, object]
 

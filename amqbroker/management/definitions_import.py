@@ -35,11 +35,13 @@ from amqbroker.core.arguments import (
     KNOWN_ARGUMENTS,
     QUORUM,
     QUORUM_ARGUMENTS,
+    check_queue_arguments,
     queue_type,
     reason_against,
 )
 from amqbroker.core.broker import Broker
 from amqbroker.core.names import exchange_resource, queue_resource
+from amqbroker.core.partitions import make_partitions, partition_names
 from amqbroker.core.policies import Policy
 from amqbroker.errors import AmqpError
 from amqbroker.exchanges.base import EXCHANGE, QUEUE, Binding, Destination, Exchange, Table
@@ -100,6 +102,7 @@ class DefinitionsImport:
         self._users = dict.fromkeys(broker.users.users, True)
         self._exchanges: dict[tuple[str, str], Exchange] = {}
         self._queues: dict[tuple[str, str], bool] = {}
+        self._partitioned: list[tuple[str, str, Exchange]] = []
         # What was left out, so that its bindings are left out too.
         self._left_out: dict[tuple[int, str, str], bool] = {}
         self._steps: list[tuple[str, Step]] = []
@@ -135,6 +138,11 @@ class DefinitionsImport:
                 if reader.is_table:
                     self._checks[section](reader)
                 yield None
+        for path, vhost, exchange in self._partitioned:
+            there = self._broker.vhosts[vhost].queues if vhost in self._broker.vhosts else {}
+            names = partition_names(exchange)
+            if any(name not in there and (vhost, name) not in self._queues for name in names):
+                self._steps.append((path, partial(self._make_partitions, vhost, exchange.name)))
 
     def apply(self) -> Iterator[int]:
         """Make every change; the journal positions to wait for. What fails all the same, as the
@@ -344,6 +352,7 @@ class DefinitionsImport:
             reader.wrong("arguments.alternate-exchange", "a text is needed")
         try:
             made = make_exchange(name, kind, durable, auto_delete, internal, arguments)
+            check_queue_arguments(exchange_resource(name, vhost), made.partition_arguments)
         except AmqpError as error:
             reader.wrong("arguments", error.explanation)
             return
@@ -355,6 +364,9 @@ class DefinitionsImport:
                 self._note(reader, f"{what}; it stays as it is")
             return
         self._will(reader, partial(self._add_exchange, vhost, made))
+        if made.partitions:
+            place = f"partitions[{len(self._partitioned)}]"
+            self._partitioned.append((place, vhost, made))
 
     def _exchange_there(self, vhost: str, name: str) -> Exchange | None:
         found = self._broker.vhosts.get(vhost)
@@ -363,6 +375,11 @@ class DefinitionsImport:
     def _add_exchange(self, vhost: str, exchange: Exchange) -> int:
         found = self._broker.vhosts[vhost]
         return 0 if exchange.name in found.exchanges else found.add_exchange(exchange)
+
+    def _make_partitions(self, vhost: str, name: str) -> int:
+        """The queues of a partitioned exchange that the document does not name."""
+        found = self._broker.vhosts[vhost]
+        return make_partitions(self._broker, found, found.exchange(name))
 
     def _check_queue(self, reader: Reader) -> None:
         vhost, name = self._vhost_of(reader), reader.text("name")
@@ -434,12 +451,13 @@ class DefinitionsImport:
         if (EXCHANGE, vhost, source) in self._left_out or (kind, vhost, name) in self._left_out:
             return
         exchange = self._find_exchange(vhost, source)
-        if exchange is None:
-            reader.wrong("source", f"there is no {exchange_resource(source, vhost)}")
-            return
-        if not self._is_there(kind, vhost, name):
-            what = queue_resource if kind == QUEUE else exchange_resource
-            reader.wrong("destination", f"there is no {what(name, vhost)}")
+        if exchange is None or not self._is_there(kind, vhost, name):
+            # RabbitMQ exports bindings of internal exchanges, but not those exchanges.
+            resource = (
+                queue_resource(name, vhost) if kind == QUEUE else exchange_resource(name, vhost)
+            )
+            lacking = exchange_resource(source, vhost) if exchange is None else resource
+            self._note(reader, f"there is no {lacking}; left out")
             return
         try:
             exchange.check_binding(key, arguments)

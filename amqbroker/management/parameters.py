@@ -14,6 +14,7 @@ from typing import Final
 
 from amqbroker.core import definitions
 from amqbroker.core.broker import Broker
+from amqbroker.exchanges.base import Table
 from amqbroker.management.errors import BAD_ARGUMENT, NOT_FOUND, ManagementError
 from amqbroker.management.lookup import check_name, find_vhost
 
@@ -25,6 +26,7 @@ COMPONENTS: Final = (
     "shovel",
 )
 POLICIES: Final = ("policy", "operator_policy")
+VHOST_LIMITS: Final = "vhost-limits"
 
 
 def set_parameter(broker: Broker, vhost: str, component: str, name: str, value: object) -> int:
@@ -32,11 +34,15 @@ def set_parameter(broker: Broker, vhost: str, component: str, name: str, value: 
     found = find_vhost(broker, vhost)
     if component in POLICIES:
         raise ManagementError(BAD_ARGUMENT, "policies may not be set using this method")
+    if component == VHOST_LIMITS:
+        raise ManagementError(BAD_ARGUMENT, "limits of a virtual host are set by set_vhost_limits")
     if component not in COMPONENTS:
         raise ManagementError(BAD_ARGUMENT, f"Validation failed\n\ncomponent {component} not found")
     check_name("a parameter", name)
     text = _encode(value)
     found.parameters[(component, name)] = text
+    facts: Table = {"component": component, "name": name, "vhost": vhost}
+    broker.events.emit("parameter.set", {**facts, "value": text})
     return broker.journal.define(
         definitions.parameter_key(vhost, component, name), definitions.parameter_value(text)
     )
@@ -49,6 +55,8 @@ def clear_parameter(broker: Broker, vhost: str, component: str, name: str) -> in
         raise ManagementError(BAD_ARGUMENT, "policies may not be cleared using this method")
     if found.parameters.pop((component, name), None) is None:
         raise ManagementError(NOT_FOUND, "Parameter does not exist")
+    facts: Table = {"component": component, "name": name, "vhost": vhost}
+    broker.events.emit("parameter.cleared", facts)
     return broker.journal.undefine(definitions.parameter_key(vhost, component, name))
 
 
@@ -66,6 +74,7 @@ def set_global_parameter(broker: Broker, name: str, value: object) -> int:
     check_name("a global parameter", name)
     text = _encode(value)
     broker.global_parameters[name] = text
+    broker.events.emit("parameter.set", {"name": name, "value": text})
     return broker.journal.define(
         definitions.global_parameter_key(name), definitions.parameter_value(text)
     )
@@ -75,6 +84,7 @@ def clear_global_parameter(broker: Broker, name: str) -> int:
     """Remove a global parameter."""
     if broker.global_parameters.pop(name, None) is None:
         raise ManagementError(NOT_FOUND, "Parameter does not exist")
+    broker.events.emit("parameter.cleared", {"name": name})
     return broker.journal.undefine(definitions.global_parameter_key(name))
 
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from amqbroker.core.arguments import OVERFLOWS
+from amqbroker.core.arguments import DEAD_LETTER_STRATEGIES, LEADER_LOCATORS, OVERFLOWS
 from amqbroker.management.erlang import json_term, pairs_term
 from amqbroker.management.lookup import is_text
 
@@ -51,7 +51,6 @@ def _one_of(*choices: object) -> Check:
     return lambda value: not isinstance(value, bool) and value in choices
 
 
-_LOCATORS: Final = ("client-local", "balanced", "random", "least-leaders")
 _MASTER_LOCATORS: Final = ("client-local", "min-masters", "random")
 
 # What each setting takes, and how RabbitMQ calls what it does not take.
@@ -61,7 +60,7 @@ SETTINGS: Final[dict[str, tuple[Check, str]]] = {
     "dead-letter-exchange": (is_text, "is not a valid dead letter exchange name"),
     "dead-letter-routing-key": (is_text, "is not a valid dead letter routing key"),
     "dead-letter-strategy": (
-        _one_of("at-most-once", "at-least-once"),
+        _one_of(*DEAD_LETTER_STRATEGIES),
         "is not a valid dead letter strategy",
     ),
     "delivery-limit": (_limit, "is not a valid delivery limit"),
@@ -75,7 +74,7 @@ SETTINGS: Final[dict[str, tuple[Check, str]]] = {
     "message-ttl": (_count, "is not a valid message TTL"),
     "overflow": (_one_of(*OVERFLOWS), "is not a valid overflow value"),
     "queue-leader-locator": (
-        _one_of(*_LOCATORS),
+        _one_of(*LEADER_LOCATORS),
         "is not a valid queue leader locator value",
     ),
     "queue-master-locator": (

@@ -20,6 +20,7 @@ from amqbroker.auth.users import NO_LIMIT, User
 from amqbroker.core import definitions, log
 from amqbroker.core.broker import Broker
 from amqbroker.core.configured import is_configured_user
+from amqbroker.exchanges.base import Table
 from amqbroker.management.errors import BAD_ARGUMENT, NO_SUCH_USER, REFUSED, ManagementError
 from amqbroker.management.limits import ALL, checked_limits, shown_limits
 from amqbroker.management.lookup import check_name, check_tags, find_vhost
@@ -59,6 +60,7 @@ def add_user(broker: Broker, name: str, password_hash: str | None, tags: Sequenc
     except ValueError as error:
         raise ManagementError(BAD_ARGUMENT, str(error)) from None
     broker.users.put(user)
+    broker.events.emit("user.created", {"name": name, "tags": list(tags)})
     return _changed(broker, user, "was added")
 
 
@@ -70,6 +72,7 @@ def delete_user(broker: Broker, name: str) -> int:
         if client.user is user:
             client.force_close(f"user '{name}' is deleted")
     _report(broker, name, "was deleted")
+    broker.events.emit("user.deleted", {"name": name})
     if is_configured_user(broker, name):
         return 0
     return int(broker.journal.undefine(definitions.user_key(name)))
@@ -82,6 +85,7 @@ def change_password(broker: Broker, name: str, password_hash: str) -> int:
         user.set_password_hash(password_hash)
     except ValueError as error:
         raise ManagementError(BAD_ARGUMENT, str(error)) from None
+    broker.events.emit("user.password.changed", {"name": name})
     return _changed(broker, user, "has another password")
 
 
@@ -89,6 +93,7 @@ def clear_password(broker: Broker, name: str) -> int:
     """No password: the user cannot log in with one any more."""
     user = find_user(broker, name)
     user.set_password_hash(None)
+    broker.events.emit("user.password.cleared", {"name": name})
     return _changed(broker, user, "has no password any more")
 
 
@@ -102,6 +107,7 @@ def set_user_tags(broker: Broker, name: str, tags: Sequence[str]) -> int:
     user = find_user(broker, name)
     check_tags(tags)
     user.tags = tuple(tags)
+    broker.events.emit("user.tags.set", {"name": name, "tags": list(tags)})
     return _changed(broker, user, f"has the tags {list(tags)}")
 
 
@@ -124,6 +130,14 @@ def set_permissions(
     except ValueError as error:
         raise ManagementError(BAD_ARGUMENT, str(error)) from None
     place.permissions_changed()
+    facts: Table = {
+        "user": name,
+        "vhost": vhost,
+        "configure": configure,
+        "write": write,
+        "read": read,
+    }
+    broker.events.emit("permission.created", facts)
     return _changed(
         broker, user, f"has permissions in vhost '{vhost}': '{configure}' '{write}' '{read}'"
     )
@@ -135,6 +149,7 @@ def clear_permissions(broker: Broker, vhost: str, name: str) -> int:
     user = find_user(broker, name)
     find_vhost(broker, vhost).permissions_changed()
     user.permissions.pop(vhost, None)
+    broker.events.emit("permission.deleted", {"user": name, "vhost": vhost})
     return _changed(broker, user, f"has no permissions in vhost '{vhost}' any more")
 
 
@@ -180,6 +195,14 @@ def set_topic_permissions(
         raise ManagementError(BAD_ARGUMENT, str(error)) from None
     user.topic_permissions.setdefault(vhost, {})[exchange] = allowed
     place.permissions_changed()
+    facts: Table = {
+        "user": name,
+        "vhost": vhost,
+        "exchange": exchange,
+        "write": write,
+        "read": read,
+    }
+    broker.events.emit("topic.permission.created", facts)
     return _changed(
         broker,
         user,
@@ -198,6 +221,8 @@ def clear_topic_permissions(
         exchanges.pop(exchange, None)
     if exchange is None or not exchanges:
         user.topic_permissions.pop(vhost, None)
+    facts: Table = {"user": name, "vhost": vhost, "exchange": exchange}
+    broker.events.emit("topic.permission.deleted", facts)
     where = "any exchange" if exchange is None else f"exchange '{exchange}'"
     return _changed(
         broker, user, f"has no topic permissions on {where} in vhost '{vhost}' any more"
@@ -237,6 +262,8 @@ def set_user_limits(broker: Broker, name: str, limits: Mapping[str, object]) -> 
     checked = checked_limits("user-limits", limits, LIMITS)
     user.max_connections = checked.get(MAX_CONNECTIONS, user.max_connections)
     user.max_channels = checked.get(MAX_CHANNELS, user.max_channels)
+    left: Table = dict(limits_of(user))
+    broker.events.emit("user.limits.set" if left else "user.limits.cleared", {"name": name, **left})
     return _changed(broker, user, f"has the limits {limits_of(user)}")
 
 

@@ -17,6 +17,7 @@ from amqbroker.core.arguments import CLASSIC, QUORUM
 from amqbroker.core.broker import Broker
 from amqbroker.core.configured import is_configured_user, is_configured_vhost
 from amqbroker.core.vhost import VirtualHost
+from amqbroker.exchanges.base import Table
 from amqbroker.management.errors import BAD_ARGUMENT, ManagementError
 from amqbroker.management.limits import checked_limits, shown_limits
 from amqbroker.management.lookup import check_name, check_tags, find_vhost
@@ -66,7 +67,7 @@ def add_vhost(
     vhost = broker.vhosts.get(name)
     is_new = vhost is None
     if vhost is None:
-        vhost = VirtualHost(name, broker.journal)
+        vhost = VirtualHost(name, broker.journal, broker.events)
         broker.vhosts[name] = vhost
     if description is not None:
         vhost.description = description
@@ -74,6 +75,8 @@ def add_vhost(
         vhost.tags = tuple(tags)
     if default_queue_type is not None:
         vhost.default_queue_type = default_queue_type
+    if is_new:
+        broker.events.emit("vhost.created", {"name": name})
     return _changed(broker, vhost, "was added" if is_new else "was changed")
 
 
@@ -99,6 +102,7 @@ def delete_vhost(broker: Broker, name: str) -> int:
             broker.journal.undefine(key)
     del broker.vhosts[name]
     _report(broker, name, "was deleted")
+    broker.events.emit("vhost.deleted", {"name": name})
     # The last word, so that a crash in between leaves a virtual host that can be deleted again.
     return int(broker.journal.undefine(definitions.vhost_key(name)))
 
@@ -111,7 +115,7 @@ def list_vhosts(broker: Broker) -> list[dict[str, object]]:
             "description": vhost.description,
             "tags": list(vhost.tags),
             "default_queue_type": vhost.default_queue_type,
-            "tracing": False,
+            "tracing": vhost.traced,
         }
         for name, vhost in sorted(broker.vhosts.items())
     ]
@@ -123,6 +127,9 @@ def set_vhost_limits(broker: Broker, name: str, limits: Mapping[str, object]) ->
     checked = checked_limits("vhost-limits", limits, LIMITS)
     vhost.max_connections = checked.get(MAX_CONNECTIONS, NO_LIMIT)
     vhost.max_queues = checked.get(MAX_QUEUES, NO_LIMIT)
+    left: Table = dict(_limits_of(vhost))
+    event = "vhost.limits.set" if left else "vhost.limits.cleared"
+    broker.events.emit(event, {"name": name, **left})
     return _changed(broker, vhost, f"has the limits {_limits_of(vhost)}")
 
 

@@ -100,6 +100,8 @@ class Operations:
             Parameter("body_base64"),
             Parameter("confirm", FLAG, False),
         )
+        commands.add("trace_on", partial(self.trace, True), VHOST)
+        commands.add("trace_off", partial(self.trace, False), VHOST)
         count = Parameter("count", NUMBER, 1)
         body = Parameter("body_bytes_max", NUMBER, BODY_BYTES)
         commands.add("get", self.get, VHOST, Parameter("name"), count, Parameter("ack", FLAG), body)
@@ -152,6 +154,12 @@ class Operations:
             )
 
         return {"connections": self._runner.administer(close)}
+
+    async def trace(self, on: bool, arguments: Arguments) -> Result:
+        """Begin or end to copy the messages of a virtual host to its trace exchange."""
+        vhost = arguments.text("vhost")
+        self._runner.administer(lambda broker: find_vhost(broker, vhost).trace(on))
+        return {}
 
     # Messages.
 

@@ -4,15 +4,16 @@ A turn ends once for all sockets that were read in one round of the event loop: 
 the journal's next batch is started, outputs are written, password checks begin, the log is written.
 One task writes the journal, a batch at a time: what arrives while it syncs is the next batch.
 
-The only place that catches any exception. One that a peer's bytes raised is a bug of ours that
-costs that connection (541, as RabbitMQ does when a channel crashes); one in the rest of a turn
-stops the node, for a wrong node must not go on confirming.
+The only place that catches any exception of the broker's own work. One that a peer's bytes raised
+is a bug of ours that costs that connection (541, as RabbitMQ does when a channel crashes); one in
+the rest of a turn stops the node, for a wrong node must not go on confirming.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeVar, final
@@ -22,9 +23,10 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from amqbroker.auth.passwords import verify
-from amqbroker.core.broker import Broker, PasswordCheck
+from amqbroker.core.broker import Broker
+from amqbroker.core.logins import PasswordCheck
 from amqbroker.core.memory import ReadRequest
-from amqbroker.errors import DiskError
+from amqbroker.errors import DiskError, DiskFullError
 from amqbroker.node import Node, PeerInfo
 from amqbroker.server.connection import YIELD_S
 from amqbroker.store.journal import Batch
@@ -32,8 +34,9 @@ from amqbroker.store.journal import Batch
 if TYPE_CHECKING:
     from amqbroker.server.connection import Connection
 
-# Password hashes are slow by intent: at most this many threads work on them.
-PASSWORD_THREADS: Final = 2
+# Password hashes are slow by intent: at most this many threads work on them, so that half of the
+# processors is left to those who are logged in.
+PASSWORD_THREADS: Final = max(1, (os.cpu_count() or 1) // 2)
 # Reads of segments at a time: enough to keep a disk busy.
 READ_THREADS: Final = 4
 
@@ -69,6 +72,7 @@ class Runner:
         self._batch_ready = anyio.Event()
         self._batch_done = anyio.Event()
         self._passwords = anyio.CapacityLimiter(PASSWORD_THREADS)
+        self._password_checks = 0
         self._tasks: TaskGroup | None = None
         self._lost = anyio.Event()
         self._failed = anyio.Event()
@@ -215,8 +219,9 @@ class Runner:
         for request in node.take_reads():
             assert self._tasks is not None
             self._tasks.start_soon(self._read, request)
-        for check in node.take_password_checks():
+        for check in node.take_password_checks(PASSWORD_THREADS - self._password_checks):
             assert self._tasks is not None
+            self._password_checks += 1
             self._tasks.start_soon(self._check_password, check)
         for line in node.take_log_lines():
             logger.log(line.level, line.text, extra=line.fields)
@@ -259,6 +264,8 @@ class Runner:
             assert batch is not None
             try:
                 await self._write(batch)
+            except DiskFullError as error:
+                self.node.journal_refused(str(error), self.now)
             except DiskError as error:
                 self.node.journal_failed(str(error))
             else:
@@ -310,5 +317,6 @@ class Runner:
         right = await anyio.to_thread.run_sync(
             verify, check.stored, check.password, limiter=self._passwords
         )
+        self._password_checks -= 1
         self.node.password_checked(check, right, self.now)
         self.end_turn()

@@ -11,7 +11,8 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Coroutine
+import time
+from collections.abc import Coroutine, Mapping
 from typing import Final, cast, final
 
 from amqbroker.auth.certificates import TlsPeer, name_in
@@ -47,7 +48,7 @@ class TlsHandshakes:
     def __init__(self, runner: Runner, certificates: Certificates, timeout_s: float) -> None:
         self._runner = runner
         self._certificates = certificates
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._tasks: set[asyncio.Task[None]] = set()
 
     def accept(self, listening: socket.socket, mechanisms: tuple[str, ...]) -> None:
@@ -84,7 +85,7 @@ class TlsHandshakes:
                 ),
                 accepted,
                 ssl=self._certificates.context,
-                ssl_handshake_timeout=self._timeout_s,
+                ssl_handshake_timeout=self.timeout_s,
                 ssl_shutdown_timeout=CLOSE_TIMEOUT_S,
             )
         except OSError as error:
@@ -101,11 +102,12 @@ class TlsHandshakes:
             bool(certificate),
             name_in(certificate, self._certificates.tls.certificate_name),
             self._runner.now - began_at,
+            remaining_s(certificate),
         )
 
     def _report(self, name: str, error: OSError) -> None:
         if isinstance(error, ConnectionAbortedError):
-            why = f"no TLS handshake within {self._timeout_s:g} s"
+            why = f"no TLS handshake within {self.timeout_s:g} s"
         elif isinstance(error, ssl.SSLError):
             why = self._reason(error)
         else:
@@ -140,3 +142,9 @@ def name_of(accepted: socket.socket) -> str:
     except OSError:
         host, port = "unknown", 0  # it is gone already
     return str(PeerInfo(host, port, *address_of(accepted.getsockname())))
+
+
+def remaining_s(certificate: Mapping[str, object]) -> float:
+    """How long a verified certificate still holds; 0 for none."""
+    until = certificate.get("notAfter")
+    return ssl.cert_time_to_seconds(until) - time.time() if isinstance(until, str) else 0.0

@@ -32,6 +32,7 @@ from typing import Final, final
 from mypy_extensions import i64
 
 from amqbroker.message import IN_SEGMENT, WRITTEN, Entry
+from amqbroker.store.batch import Batch
 from amqbroker.store.ranges import Ranges
 from amqbroker.store.records import FILE_HEADER_BYTES, SegmentPart
 from amqbroker.store.segments import (
@@ -51,13 +52,13 @@ INDEX_MAX: Final = (1 << 62) - 1
 
 @final
 class SegmentWrite:
-    """Append these chunks to a segment, which is new if it `creates` it."""
+    """Append these chunks to a segment, which is `offset` bytes long; 0: it is new."""
 
-    __slots__ = ("chunks", "creates", "name", "sync")
+    __slots__ = ("chunks", "name", "offset", "sync")
 
-    def __init__(self, name: str, creates: bool, chunks: list[bytes], sync: bool) -> None:
+    def __init__(self, name: str, offset: i64, chunks: list[bytes], sync: bool) -> None:
         self.name = name
-        self.creates = creates
+        self.offset: i64 = offset
         self.chunks = chunks
         self.sync = sync
 
@@ -263,6 +264,7 @@ class SegmentOutbox:
         "appended",
         "messages_max",
         "parts",
+        "refused",
         "seed",
         "set_aside",
         "size_max",
@@ -279,10 +281,89 @@ class SegmentOutbox:
         self.parts: list[SegmentPart] = []
         self.unlinks: list[str] = []
         self.set_aside: list[str] = []
+        # What the disk refused for want of room, by segment: until it is there, it is read from
+        # here.
+        self.refused: dict[str, list[SegmentWrite]] = {}
 
     def has_work(self) -> bool:
         """Whether a batch is wanted for it."""
         return bool(self.writes or self.parts or self.unlinks or self.set_aside)
+
+    def hand_over(self, batch: Batch) -> None:
+        """All files are the batch's now."""
+        batch.segments = self.writes
+        batch.unlinks = self.unlinks
+        batch.set_aside = self.set_aside
+        self.writes = []
+        self.unlinks = []
+        self.set_aside = []
+
+    def take_back(self, batch: Batch) -> None:
+        """The batch was refused: its files come before those of since."""
+        self.writes = batch.segments + self.writes
+        self.unlinks = batch.unlinks + self.unlinks
+        self.set_aside = batch.set_aside + self.set_aside
+        self.refused = {}
+        for write in self.writes:
+            self.refused.setdefault(write.name, []).append(write)
+
+    def refused_from(self, name: str) -> i64:
+        """The offset from which a segment is not on disk but here, or -1."""
+        writes = self.refused.get(name)
+        return -1 if writes is None else writes[0].offset
+
+    def read_refused(self, name: str, offset: i64, length: i64) -> bytes | None:
+        """A piece of what is here, if it is."""
+        first = self.refused_from(name)
+        if first < 0 or offset < first:
+            return None
+        chunks: list[bytes] = []
+        for write in self.refused[name]:
+            chunks.extend(write.chunks)
+        start = offset - first
+        return b"".join(chunks)[start : start + length]
+
+    def awaiting(self) -> dict[str, bool]:
+        """The segments that are not wholly on disk."""
+        return {write.name: True for write in self.writes}
+
+    def can_unlink(self) -> bool:
+        """Whether a file is to go."""
+        return bool(self.unlinks or self.set_aside)
+
+    def hand_over_idle(self, batch: Batch) -> None:
+        """Files that can go before anything is written. Others are pruned first."""
+        awaiting = self.awaiting()
+        batch.unlinks = [name for name in self.unlinks if name not in awaiting]
+        batch.set_aside = [name for name in self.set_aside if name not in awaiting]
+        self.unlinks = [name for name in self.unlinks if name in awaiting]
+        self.set_aside = [name for name in self.set_aside if name in awaiting]
+
+    def prune(self) -> list[SegmentPart]:
+        """Forget what waits to be written to segments that are to go; the parts that would have
+        named it, whose messages are all done with."""
+        doomed = dict.fromkeys(self.unlinks + self.set_aside, True)
+        is_new: dict[str, bool] = {}
+        for write in self.writes:
+            if write.name in doomed:
+                is_new.setdefault(write.name, write.offset == 0)
+        if not is_new:
+            return []
+        pruned: list[SegmentPart] = []
+        kept: list[SegmentPart] = []
+        for part in self.parts:
+            name = segment_name(part.queue_id, part.number)
+            if name not in is_new:
+                kept.append(part)
+            elif part.added_from <= part.last:
+                pruned.append(part)
+            elif not is_new[name]:
+                kept.append(part)
+        self.parts = kept
+        self.writes = [write for write in self.writes if write.name not in is_new]
+        for name in is_new:
+            self.refused.pop(name, None)
+        return pruned
 
 
 @final
@@ -401,13 +482,13 @@ class Backlog:
 
     def _write(self, writer: SegmentWriter, segment: Segment, entries: list[Entry]) -> None:
         """Leave these for the next batch, at the end of this segment."""
-        creates = segment.size == 0
+        offset = segment.size
         writer.begin(segment.crc)
         for entry in entries:
             writer.add(entry)
         chunks = writer.take()
         kept = writer.kept
-        if creates:
+        if offset == 0:
             chunks.insert(0, segment_header(self.queue_id, segment.seed))
             segment.size += FILE_HEADER_BYTES
         segment.last = entries[-1].index
@@ -415,7 +496,7 @@ class Backlog:
         self.unread += len(entries)
         self.unread_bytes += writer.body_bytes
         outbox = self._outbox
-        outbox.writes.append(SegmentWrite(segment.name, creates, chunks, kept > 0))
+        outbox.writes.append(SegmentWrite(segment.name, offset, chunks, kept > 0))
         outbox.appended.append(segment)
         if kept > 0:
             outbox.parts.append(segment.part(entries[0].index))
@@ -455,6 +536,10 @@ class Backlog:
         available = self._read_end(segment) - self._offset
         if available <= 0:
             return None
+        if self._outbox.refused:
+            on_disk = self._outbox.refused_from(segment.name) - self._offset
+            if on_disk > 0:
+                available = min(available, on_disk)
         length = min(max(length, self._wanted), available)
         self.is_reading = True
         self._reading = segment
@@ -667,6 +752,13 @@ class Backlog:
         if self.unread == 0 or self.redelivered.total == 0:
             return []
         return self.redelivered.items_from(self.next_index)
+
+    def has(self, index: i64) -> bool:
+        """Whether this index is in a segment, and not known to be settled."""
+        place = self._place(index)
+        if place == len(self.segments) or self.segments[place].first > index:
+            return False
+        return not self.segments[place].settled.contains(index)
 
     def _place(self, index: i64) -> i64:
         """The place of the first segment that ends at this index or behind it."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from mypy_extensions import i64
 
-from amqbroker.store.backlog import SegmentOutbox, SegmentWrite
+if TYPE_CHECKING:
+    from amqbroker.store.backlog import SegmentWrite
 
 
 @final
@@ -35,25 +36,19 @@ class Batch:
 
     def __init__(
         self,
-        position: i64,
         file_number: i64,
         chunks: list[bytes],
-        sync: bool,
         starts_file: bool,
         snapshot: bytes | None,
         deletable: list[int],
-        outbox: SegmentOutbox,
     ) -> None:
-        self.position: i64 = position
+        self.position: i64 = 0
         self.file_number: i64 = file_number
         self.chunks = chunks
-        self.sync = sync
+        self.sync = False
         self.starts_file = starts_file
         self.snapshot = snapshot
         self.deletable = deletable
-        self.segments: list[SegmentWrite] = outbox.writes
-        self.unlinks: list[str] = outbox.unlinks
-        self.set_aside: list[str] = outbox.set_aside
-        outbox.writes = []
-        outbox.unlinks = []
-        outbox.set_aside = []
+        self.segments: list[SegmentWrite] = []
+        self.unlinks: list[str] = []
+        self.set_aside: list[str] = []

@@ -1,7 +1,8 @@
 """All that the store asks of the operating system: one data folder, its files and its folders.
 
 `files.RealDisk` is the real one. Names are relative to the folder. Every method may raise DiskError
-and nothing else. After a failed write or sync the contents of that file are unknown.
+and nothing else: DiskFullError if there is no room for what is created, written or renamed. After a
+failed write or sync the end of that file is unknown.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ DiskError that names the file and the reason.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ import aiofiles.os
 import anyio
 from anyio import to_thread
 
-from amqbroker.errors import DiskError
+from amqbroker.errors import DiskError, DiskFullError
 from amqbroker.store.backup import Backup, GrowingFiles
 from amqbroker.store.folder import LOCK_NAME, JournalFiles, open_folder
 from amqbroker.store.holding import HoldingDisk
@@ -30,13 +31,18 @@ from amqbroker.store.recovery import Recovered
 CHUNKS_PER_WRITE_MAX: Final = 1024
 
 
+# A write that fails so can be tried again; a sync that fails cannot.
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
 @contextmanager
-def _os_errors(path: Path, doing: str) -> Iterator[None]:
+def _os_errors(path: Path, doing: str, *, is_write: bool = False) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise DiskError(f"cannot {doing} {path}: {reason}") from error
+        kind = DiskFullError if is_write and error.errno in NO_ROOM else DiskError
+        raise kind(f"cannot {doing} {path}: {reason}") from error
 
 
 @final
@@ -51,7 +57,7 @@ class RealFile:
 
     def write(self, chunks: list[bytes]) -> None:
         """Append all chunks."""
-        with _os_errors(self._path, "write to"):
+        with _os_errors(self._path, "write to", is_write=True):
             for start in range(0, len(chunks), CHUNKS_PER_WRITE_MAX):
                 _write_all(self._descriptor, chunks[start : start + CHUNKS_PER_WRITE_MAX])
 
@@ -117,7 +123,7 @@ class RealDisk:
     def make_folder(self, folder: str) -> None:
         """A folder in the folder, if it is missing."""
         path = self._folder / folder
-        with _os_errors(path, "create"):
+        with _os_errors(path, "create", is_write=True):
             path.mkdir(mode=0o700, exist_ok=True)
 
     def read_at(self, name: str, offset: int, length: int) -> bytes:
@@ -133,7 +139,7 @@ class RealDisk:
     def create(self, name: str) -> RealFile:
         """A new, empty file; the name must be free."""
         path = self._folder / name
-        with _os_errors(path, "create"):
+        with _os_errors(path, "create", is_write=True):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
             return RealFile(os.open(path, flags, 0o600), path)
 
@@ -157,7 +163,7 @@ class RealDisk:
     def rename(self, old: str, new: str) -> None:
         """Give a file the name of another, which is replaced."""
         path = self._folder / old
-        with _os_errors(path, "rename"):
+        with _os_errors(path, "rename", is_write=True):
             os.replace(path, self._folder / new)
 
     def delete(self, name: str) -> None:
@@ -360,6 +366,7 @@ def open_data_folder(path: Path, file_bytes_max: int = JOURNAL_FILE_BYTES) -> Da
     try:
         disk = HoldingDisk(RealDisk(path))
         recovered, journal, files = open_folder(disk, os.urandom(SEED_BYTES), file_bytes_max)
+        files.keep_reserve()
     except DiskError:
         lock.release()
         raise

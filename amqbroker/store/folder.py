@@ -5,9 +5,10 @@ A start reads everything, cuts the torn tail, syncs what is left of that file, b
 then removes files that hold nothing. So no process appends to a file of another one, and the marker
 of a clean stop counts once: a file follows it. A batch is written and synced before anybody hears
 of it; a file's name is synced with its first batch; a snapshot replaces the one before under a
-synced rename, and only then do the files go that it covers. Segments are written and synced before
-the journal names them, and go after it has forgotten them; what nothing names is removed at a
-start.
+synced rename, and only then do the files go that it covers. A batch for which there
+is no room is undone: files that it began go, others are cut to what they were. Segments are written
+and synced before the journal names them, and go after it has forgotten them; what nothing names is
+removed at a start.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Final, final
 
-from amqbroker.errors import DiskError
+from amqbroker.errors import DiskError, DiskFullError
 from amqbroker.store.backlog import SegmentWrite
 from amqbroker.store.disk import Disk, DiskFile
 from amqbroker.store.journal import JOURNAL_FILE_BYTES, Batch, Journal
@@ -36,29 +37,67 @@ LOCK_NAME: Final = "lock"
 # Where a node that runs takes commands; one that was killed leaves it.
 SOCKET_NAME: Final = "control.sock"
 DAMAGED_SUFFIX: Final = ".damaged"
+# Given up when the disk is full, so that there is room for what makes room. It is made only where
+# it is a small part of what is free.
+RESERVE_NAME: Final = "reserve"
+RESERVE_BYTES: Final = 1024 * 1024
+RESERVE_FREE_BYTES_MIN: Final = 8 * RESERVE_BYTES
 
 
 @final
 class JournalFiles:
     """The journal's files on a disk: what is open, and whether it may still be written to."""
 
-    __slots__ = ("_disk", "_failure", "_file", "_number")
+    __slots__ = (
+        "_disk",
+        "_failure",
+        "_file",
+        "_has_reserve",
+        "_keeps_reserve",
+        "_number",
+        "_size",
+        "_undo",
+    )
 
     def __init__(self, disk: Disk, file: DiskFile, number: int) -> None:
         self._disk = disk
         self._file = file
         self._number = number
+        self._size = FILE_HEADER_BYTES
         self._failure = ""
+        # How to undo what was done of a batch: files, and the size that they had; 0: none.
+        self._undo: list[tuple[str, int]] = []
+        self._keeps_reserve = False
+        self._has_reserve = False
+
+    def keep_reserve(self) -> None:
+        """From now on keep a file of some size, to be given up when the disk is full: what makes
+        room takes a little room itself."""
+        self._keeps_reserve = True
+        self._has_reserve = RESERVE_NAME in self._disk.list_names()
+        self._make_reserve()
 
     def write(self, batch: Batch) -> None:
-        """Write a batch, durably if it says so. A DiskError is for good: raised ever after."""
+        """Write a batch, durably if it says so. After a DiskFullError nothing of it is there, and
+        any batch may follow; another DiskError is for good: raised ever after."""
         if self._failure:
             raise DiskError(self._failure)
+        number, size = self._number, self._size
         try:
             self._write(batch)
+        except DiskFullError:
+            try:
+                self._undo_batch(number, size)
+            except DiskError as error:
+                self._failure = f"the journal failed before: {error}"
+                raise DiskError(str(error)) from error
+            raise
         except DiskError as error:
             self._failure = f"the journal failed before: {error}"
             raise
+        self._undo.clear()
+        if self._keeps_reserve and not self._has_reserve:
+            self._make_reserve()
 
     def close(self) -> None:
         """Give the open file back."""
@@ -66,23 +105,21 @@ class JournalFiles:
 
     def _write(self, batch: Batch) -> None:
         disk = self._disk
-        _write_segments(disk, batch.segments)
+        self._write_segments(batch.segments)
         if batch.starts_file:
-            # Batches without a sync may still be on their way, and a torn end is only expected in
-            # the last file.
-            self._file.sync()
-            self._file.close()
-            self._number = batch.file_number
-            self._file = disk.create(journal_name(self._number))
+            self._start_file(batch.file_number)
         assert batch.file_number == self._number, (batch.file_number, self._number)
         if batch.chunks:
+            if not batch.starts_file:
+                self._undo.append((journal_name(self._number), self._size))
             self._file.write(batch.chunks)
+            self._size += sum(map(len, batch.chunks))
         if batch.sync:
             self._file.sync()
         if batch.starts_file:
             disk.sync_folder()
         if batch.snapshot is not None:
-            _write_snapshot(disk, batch.snapshot)
+            self._write_snapshot(batch.snapshot)
         for number in batch.deletable:
             disk.delete(journal_name(number))
         # Nothing is lost if these fail: nothing names the files any more, and a start removes them.
@@ -94,32 +131,89 @@ class JournalFiles:
             with suppress(DiskError):
                 disk.delete(name)
 
+    def _start_file(self, number: int) -> None:
+        # Batches without a sync may still be on their way, and a torn end is only expected in the
+        # last file.
+        self._file.sync()
+        file = self._disk.create(journal_name(number))
+        self._undo.append((journal_name(number), 0))
+        self._file.close()
+        self._file = file
+        self._number = number
+        self._size = 0
 
-def _write_segments(disk: Disk, writes: list[SegmentWrite]) -> None:
-    """All of them are on disk before the journal says so."""
-    creates = False
-    for write in writes:
-        file = disk.create(write.name) if write.creates else disk.open_append(write.name)
+    def _write_segments(self, writes: list[SegmentWrite]) -> None:
+        """All of them are on disk before the journal says so."""
+        disk = self._disk
+        creates = False
+        for write in writes:
+            is_new = write.offset == 0
+            file = disk.create(write.name) if is_new else disk.open_append(write.name)
+            self._undo.append((write.name, write.offset))
+            try:
+                file.write(write.chunks)
+                if write.sync:
+                    file.sync()
+            finally:
+                file.close()
+            creates = creates or is_new
+        if creates:
+            disk.sync_folder(SEGMENTS_FOLDER)
+
+    def _write_snapshot(self, snapshot: bytes) -> None:
+        disk = self._disk
+        file = disk.create(SNAPSHOT_NEW_NAME)
+        self._undo.append((SNAPSHOT_NEW_NAME, 0))
         try:
-            file.write(write.chunks)
-            if write.sync:
-                file.sync()
+            file.write([snapshot])
+            file.sync()
         finally:
             file.close()
-        creates = creates or write.creates
-    if creates:
-        disk.sync_folder(SEGMENTS_FOLDER)
+        disk.rename(SNAPSHOT_NEW_NAME, SNAPSHOT_NAME)
+        self._undo.pop()
+        disk.sync_folder()
 
+    # A full disk.
 
-def _write_snapshot(disk: Disk, snapshot: bytes) -> None:
-    file = disk.create(SNAPSHOT_NEW_NAME)
-    try:
-        file.write([snapshot])
-        file.sync()
-    finally:
-        file.close()
-    disk.rename(SNAPSHOT_NEW_NAME, SNAPSHOT_NAME)
-    disk.sync_folder()
+    def _undo_batch(self, number: int, size: int) -> None:
+        """Go back to before the batch, whose journal file this was. The last write may be torn."""
+        disk = self._disk
+        undo = self._undo[::-1]
+        self._undo = []
+        if self._has_reserve:
+            self._has_reserve = False
+            disk.delete(RESERVE_NAME)
+        if number != self._number:
+            self._file.close()
+        for name, before in undo:
+            if before == 0:
+                disk.delete(name)
+            else:
+                disk.truncate(name, before)
+        if number != self._number:
+            self._file = disk.open_append(journal_name(number))
+            self._number = number
+        self._size = size
+
+    def _make_reserve(self) -> None:
+        """If there is plenty of room."""
+        disk = self._disk
+        if self._has_reserve:
+            return
+        try:
+            if disk.free_bytes() < RESERVE_FREE_BYTES_MIN:
+                return
+            file = disk.create(RESERVE_NAME)
+            self._has_reserve = True
+            try:
+                file.write([bytes(RESERVE_BYTES)])
+                file.sync()
+            finally:
+                file.close()
+            disk.sync_folder()
+        except DiskError:
+            # It is a help, and nothing depends on it.
+            return
 
 
 def read_folder(disk: Disk) -> Recovered:
@@ -137,7 +231,22 @@ def read_folder(disk: Disk) -> Recovered:
 def open_folder(
     disk: Disk, seed: bytes, file_bytes_max: int = JOURNAL_FILE_BYTES
 ) -> tuple[Recovered, Journal, JournalFiles]:
-    """Recover, and make the folder ready for the first batch. `seed` is random."""
+    """Recover, and make the folder ready for the first batch. `seed` is random.
+
+    On a full disk the reserve goes for it.
+    """
+    try:
+        return _open_folder(disk, seed, file_bytes_max)
+    except DiskFullError:
+        if RESERVE_NAME not in disk.list_names():
+            raise
+        disk.delete(RESERVE_NAME)
+        return _open_folder(disk, seed, file_bytes_max)
+
+
+def _open_folder(
+    disk: Disk, seed: bytes, file_bytes_max: int
+) -> tuple[Recovered, Journal, JournalFiles]:
     names = disk.list_names()
     recovered = read_folder(disk)
     number = max(_journal_numbers(names), default=0) + 1

@@ -26,7 +26,7 @@ from amqbroker.errors import DiskError
 from amqbroker.message import Entry, Message
 from amqbroker.store.backlog import Segment
 from amqbroker.store.disk import Disk
-from amqbroker.store.folder import DAMAGED_SUFFIX, LOCK_NAME, SOCKET_NAME
+from amqbroker.store.folder import DAMAGED_SUFFIX, LOCK_NAME, RESERVE_NAME, SOCKET_NAME
 from amqbroker.store.records import (
     BLOCK_HEADER_BYTES,
     FILE_HEADER_BYTES,
@@ -61,6 +61,8 @@ from amqbroker.store.segments import (
 # So many zeros at the end of a file are a write whose data never came: the least that disks write.
 SECTOR_BYTES: Final = 512
 NOT_KNOWN: Final = -1
+# Files of a folder that hold no messages.
+OWN_NAMES: Final = (SNAPSHOT_NAME, SEGMENTS_FOLDER, SOCKET_NAME, RESERVE_NAME)
 
 
 @final
@@ -216,6 +218,10 @@ class _Counter(RecordVisitor):
         """A range."""
         self.records += 1
 
+    def on_deliveries(self, queue_id: i64, index: i64, deliveries: i64) -> None:
+        """A count."""
+        self.records += 1
+
     def on_define(self, key: bytes, value: bytes) -> None:
         """A definition."""
         self.records += 1
@@ -277,7 +283,7 @@ class _Inspection:
                 self._lock_file()
             elif name.endswith(DAMAGED_SUFFIX):
                 self._note(name, 0, "damaged, and kept aside by a start")
-            elif name not in (SNAPSHOT_NAME, SEGMENTS_FOLDER, SOCKET_NAME) and name not in known:
+            elif name not in OWN_NAMES and name not in known:
                 self.report.others.append(name)
         if not self.report.refusal:
             self.report.recovered = self._recovery.finish()
@@ -590,6 +596,7 @@ def stored_messages(disk: Disk, recovered: Recovered, queue_id: int) -> Iterator
     """The messages of a queue in index order, those that can be read. Raises DiskError."""
     entries = recovered.messages.get(queue_id, [])
     redelivered = recovered.redelivered.get(queue_id)
+    counts = recovered.deliveries.get(queue_id, {})
     at = 0
     for segment in recovered.segments.get(queue_id, []):
         data = disk.read(segment.name)[FILE_HEADER_BYTES : segment.size]
@@ -609,7 +616,7 @@ def stored_messages(disk: Disk, recovered: Recovered, queue_id: int) -> Iterator
                     segment.name,
                     message,
                     reader.expires_at,
-                    reader.deliveries,
+                    max(reader.deliveries, counts.get(reader.index, 0)),
                     reader.flags & REDELIVERED != 0
                     or (redelivered is not None and redelivered.contains(reader.index)),
                 )

@@ -15,8 +15,10 @@ What waits long does not stay: entries move to segments of their queue (`QueueLo
 backlog.py), or, if they are few, are written once more (`rewrite`), so that old files can go.
 
 Invariants:
-- One batch at a time is with the edge: after `take_batch` gave one, `synced` or `failed` comes
-  before the next.
+- One batch at a time is with the edge: after `take_batch` gave one, `synced`, `refused` or `failed`
+  comes before the next.
+- A batch that was `refused`, as the disk is full, is put back as if it had not been taken. While it
+  waits for room, only what makes room is written: what is settled or deleted.
 - Once `failed`, nothing is written, synced or confirmed again: the disk may have dropped what it
   was given.
 - Journal files go oldest first, and only when no entry in them lives, since later files hold the
@@ -26,25 +28,30 @@ Invariants:
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import Final
 
 from mypy_extensions import i64
 
-from amqbroker.message import IN_SEGMENT, PENDING, SETTLED, WRITTEN, Entry
-from amqbroker.store.backlog import Backlog, Segment, SegmentOutbox
+from amqbroker.message import IN_SEGMENT, PENDING, WRITTEN, Entry
+from amqbroker.store.backlog import SegmentOutbox
 from amqbroker.store.batch import Batch as Batch
-from amqbroker.store.ranges import Ranges, merged
+from amqbroker.store.queue_log import ENTRY_OVERHEAD_BYTES, QueueLog
+from amqbroker.store.ranges import merged, split
 from amqbroker.store.records import (
+    DELIVERIES,
     FILE_HEADER_BYTES,
     JOURNAL_MAGIC,
     REDELIVERED_RANGES,
     SETTLED_RANGES,
     SNAPSHOT_MAGIC,
     BlockWriter,
+    SegmentPart,
     file_header,
     header_crc,
 )
-from amqbroker.store.recovery import Recovered
+from amqbroker.store.recovery import QueueState, Recovered
+from amqbroker.store.segments import segment_name
+from amqbroker.store.taken import JournalFile, Rewritten, Taken
 
 # A file is small enough to be read at once, and large enough that most messages die before their
 # file is full.
@@ -54,83 +61,55 @@ JOURNAL_FILE_BYTES: Final = 64 * 1024 * 1024
 SETTLE_DELAY_S: Final = 0.05
 # So many ranges are written at once, whatever the time. A range costs about 100 bytes of memory.
 WAITING_RANGES_MAX: Final = 10_000
-# With more files than this the oldest one is to be emptied.
+# With more files than this, and those of what is in memory, the oldest one is to be emptied.
 FILES_MAX: Final = 4
 # What is written once more in one batch.
 REWRITE_BYTES: Final = 4 * 1024 * 1024
-# What an entry costs in the queue to the disk besides its bytes.
-ENTRY_OVERHEAD_BYTES: Final = 64
-
-NONE: Final = -2  # no index, no file; its successor is none either
-
-
-@final
-class _QueueState:
-    """What a start found of a queue that is not open yet."""
-
-    __slots__ = ("live", "next_index", "next_segment", "redelivered", "segments")
-
-    def __init__(
-        self,
-        next_index: i64,
-        live: dict[int, int],
-        segments: list[Segment],
-        redelivered: Ranges,
-        next_segment: i64,
-    ) -> None:
-        self.next_index: i64 = next_index
-        self.live = live
-        self.segments = segments
-        self.redelivered = redelivered
-        self.next_segment: i64 = next_segment
-
-
-@final
-class _File:
-    """A journal file on disk, and how many entries in it live."""
-
-    __slots__ = ("live", "number")
-
-    def __init__(self, number: i64) -> None:
-        self.number: i64 = number
-        self.live: i64 = 0
+# The position of a batch that only makes room.
+RELIEF: Final = -1
 
 
 class Journal:
     """The one journal of a node. Without arguments: a new one in an empty folder."""
 
     __slots__ = (
-        "_appended",
         "_covered",
         "_defined",
         "_definitions",
-        "_dirty",
         "_emptied",
         "_file",
         "_file_bytes",
         "_file_bytes_max",
         "_file_crc",
         "_files",
-        "_files_by_number",
+        "_held",
         "_in_flight",
-        "_in_flight_bytes",
-        "_in_flight_segments",
-        "_logs",
         "_queue_states",
-        "_ranges",
         "_redelivered",
+        "_relieves",
+        "_returned",
         "_rewrites",
         "_seed",
         "_settle_deadline",
         "_settle_delay_s",
         "_settles_are_due",
+        "_starts_again",
         "_stops",
+        "_taken",
+        "_tries_all",
         "_writer",
+        "appended",
         "broken",
+        "counted",
+        "dirty",
         "failure",
+        "files_by_number",
+        "full",
+        "logs",
         "next_queue_id",
         "pending_bytes",
         "position",
+        "ranges",
         "segments",
         "synced_position",
     )
@@ -156,10 +135,11 @@ class Journal:
         self._file_bytes_max: i64 = file_bytes_max
         self._settle_delay_s = settle_delay_s
         # What waits for the next batch.
-        self._appended: list[Entry] = []
+        self.appended: list[Entry] = []
         self._defined: list[tuple[bytes, bytes | None]] = []
-        self._dirty: list[QueueLog] = []
-        self._ranges: i64 = 0  # settled ranges of all logs
+        self.dirty: list[QueueLog] = []
+        self.ranges: i64 = 0  # settled ranges of all logs
+        self.counted: list[QueueLog] = []  # logs with new counts of deliveries
         self._settle_deadline = -1.0  # -1: not known, `due` has not been asked since
         self._settles_are_due = False
         self._stops = False
@@ -169,15 +149,23 @@ class Journal:
         self.segments = SegmentOutbox(seed)
         # The batch that is with the edge; 0 for none.
         self._in_flight: i64 = 0
-        self._in_flight_bytes: i64 = 0
-        self._in_flight_segments: list[Segment] = []
+        self._taken: Taken | None = None
+        # The disk was full: what was put back waits for room. Until `retry` says so, only what
+        # makes room is written.
+        self.full = False
+        self._tries_all = False
+        self._relieves = False
+        self._starts_again = False  # the file that was begun is not there
+        # Settled ranges that a batch took, and those that wait for a segment to be there.
+        self._held: list[tuple[i64, list[tuple[int, int]]]] = []
+        self._returned: list[tuple[i64, list[tuple[int, int]]]] = []
         # What the files hold.
         self._definitions: dict[bytes, bytes] = dict(recovered.definitions)
-        self._logs: dict[int, QueueLog] = {}
-        self._queue_states: dict[int, _QueueState] = {}
+        self.logs: dict[int, QueueLog] = {}
+        self._queue_states: dict[int, QueueState] = {}
         self._writer = BlockWriter(recovered.sequence)
-        self._files: list[_File] = []
-        self._files_by_number: dict[int, _File] = {}
+        self._files: list[JournalFile] = []
+        self.files_by_number: dict[int, JournalFile] = {}
         self._covered: i64 = file_number  # the snapshot on disk covers the files before this one
         self._recover(recovered)
         self._file = self._add_file(file_number)
@@ -186,14 +174,15 @@ class Journal:
 
     def open_queue(self, queue_id: i64) -> QueueLog:
         """The log of a durable queue, new or recovered."""
-        assert queue_id not in self._logs, f"queue {queue_id} is open"
+        assert queue_id not in self.logs, f"queue {queue_id} is open"
         state = self._queue_states.pop(queue_id, None)
         if state is None:
             log = QueueLog(self, queue_id, 0, {})
         else:
             log = QueueLog(self, queue_id, state.next_index, state.live)
+            log.counts.in_segments = state.deliveries
             log.backlog.recover(state.segments, state.redelivered, state.next_segment)
-        self._logs[queue_id] = log
+        self.logs[queue_id] = log
         if queue_id >= self.next_queue_id:
             self.next_queue_id = queue_id + 1
         return log
@@ -207,7 +196,7 @@ class Journal:
         dropped = 0
         for state in self._queue_states.values():
             for number, count in state.live.items():
-                self._files_by_number[number].live -= count
+                self.files_by_number[number].live -= count
                 dropped += count
             for segment in state.segments:
                 dropped += segment.live()
@@ -235,24 +224,32 @@ class Journal:
         """
         self._stops = True
         self._redelivered = redelivered
+        self.retry(tries_all=True)
         return self.position
 
     def due(self, now: float) -> bool:
         """Should `take_batch` be called now? Not while the batch before is with the edge."""
         if self.broken:
             return False
-        if self._ranges and not self._settles_are_due:
+        if self.ranges and not self._settles_are_due:
             if self._settle_deadline < 0:
                 self._settle_deadline = now + self._settle_delay_s
             self._settles_are_due = (
-                now >= self._settle_deadline or self._ranges >= WAITING_RANGES_MAX
+                now >= self._settle_deadline or self.ranges >= WAITING_RANGES_MAX
             )
         if self._in_flight:
             return False
+        if self.full and not self._tries_all:
+            return self._relieves and (
+                bool(self._defined or self._returned)
+                or self._settles_are_due
+                or self.segments.can_unlink()
+            )
         return (
-            bool(self._appended or self._defined or self._rewrites)
+            bool(self.appended or self._defined or self._rewrites)
             or self._settles_are_due
             or self._stops
+            or self.full
             or self.segments.has_work()
         )
 
@@ -260,9 +257,14 @@ class Journal:
         """Whether `take_batch` may be called."""
         return self._in_flight == 0 and not self.broken
 
-    def file_to_empty(self) -> int:
-        """The oldest file, if there are too many and it has entries; else 0. Said once a file."""
-        if len(self._files) <= FILES_MAX or self._rewrites:
+    def file_to_empty(self, held_bytes: i64) -> int:
+        """The oldest file, if there are too many and it has entries; else 0. Said once a file.
+
+        `held_bytes` is what the messages take that may live in the journal. They are allowed twice
+        their place: were their own files too many, they would be written anew without end.
+        """
+        files_max = FILES_MAX + 2 * held_bytes // self._file_bytes_max
+        if len(self._files) <= files_max or self._rewrites or self.full:
             return 0
         oldest = self._files[0]
         if oldest.live == 0 or oldest.number == self._emptied:
@@ -272,8 +274,8 @@ class Journal:
 
     def has_entries(self, queue_id: i64, number: int) -> bool:
         """Whether entries of this queue live in this file."""
-        log = self._logs.get(queue_id)
-        return log is not None and number in log._live
+        log = self.logs.get(queue_id)
+        return log is not None and number in log.live
 
     def rewrite(self, entries: list[Entry]) -> None:
         """Write these once more, so that the file that they are in can go."""
@@ -281,7 +283,9 @@ class Journal:
 
     def deadline(self) -> float | None:
         """When `due` turns true by time alone, as far as the last `due` could know."""
-        if self.broken or self._in_flight or not self._ranges or self._settle_deadline < 0:
+        if self.broken or self._in_flight or not self.ranges or self._settle_deadline < 0:
+            return None
+        if self.full and not (self._relieves or self._tries_all):
             return None
         return self._settle_deadline
 
@@ -289,28 +293,37 @@ class Journal:
         """All that waits, encoded; None if nothing is left to write: then it all counts as synced.
 
         Settled ranges go along with what is written anyway; alone they go when they are due, or
-        nothing else waited.
+        nothing else waited. While the disk is full only what makes room is taken.
         """
         assert self._in_flight == 0, f"batch {self._in_flight} is being written"
         if self.broken:
             return None
-        starts_file = self._file_bytes >= self._file_bytes_max
+        relieves = self.full and not self._tries_all
+        if self.full:
+            # To the journal, what a segment will never hold is settled.
+            for part in self.segments.prune():
+                self._returned.append((part.queue_id, [(part.added_from, part.last)]))
+        starts_file = self._starts_again or self._file_bytes >= self._file_bytes_max
         number = self._file.number
         header = b""
         crc = self._file_crc
         if starts_file:
-            number += 1
+            if not self._starts_again:
+                number += 1
             header = file_header(JOURNAL_MAGIC, number, self._seed)
             crc = header_crc(header)
         writer = self._writer
         writer.begin(crc)
         outbox = self.segments
-        waited = bool(self._appended or self._defined)
-        rewritten: list[tuple[int, int]] = []
-        sync = self._encode_all(number, waited, rewritten)
+        taken = Taken(relieves, writer.sequence, self._covered, self._file_bytes)
+        waited = bool(self.appended or self._defined)
+        sync = self._encode_relief(taken) if relieves else self._encode_all(number, waited, taken)
         starts_file = starts_file and not writer.is_empty()
-        if writer.is_empty() and not outbox.has_work():
-            if waited:
+        if writer.is_empty() and not (outbox.can_unlink() if relieves else outbox.has_work()):
+            if relieves:
+                return None
+            if waited or self.full:
+                self.full = False
                 self.synced_position = self.position
                 self.position += 1
                 self.pending_bytes = 0
@@ -318,47 +331,116 @@ class Journal:
         chunks = writer.take()
         if starts_file:
             chunks.insert(0, header)
-            self._file = self._add_file(number)
+            if not self._starts_again:
+                self._file = self._add_file(number)
+            self._starts_again = False
             self._file_crc = crc
             self._file_bytes = FILE_HEADER_BYTES
         self._file_bytes += writer.chunk_bytes
-        self._count_appended()
-        self._count_rewritten(rewritten)
-        deletable = self._take_deletable()
+        if not relieves:
+            self._count_appended()
+            self._count_rewritten(taken.rewritten)
+        return self._make_batch(taken, chunks, sync, starts_file)
+
+    def _make_batch(
+        self, taken: Taken, chunks: list[bytes], sync: bool, starts_file: bool
+    ) -> Batch:
+        outbox = self.segments
+        # While segments wait for room, entries may be on disk in old journal files only.
+        deletable = [] if taken.relieves and outbox.writes else self._take_deletable(taken)
         snapshot: bytes | None = None
         if deletable and deletable[-1] >= self._covered:
             snapshot = self._encode_snapshot()
             self._covered = self._file.number
+        batch = Batch(self._file.number, chunks, starts_file, snapshot, deletable)
+        if taken.relieves:
+            outbox.hand_over_idle(batch)
+            self._in_flight = RELIEF
+        else:
+            outbox.hand_over(batch)
+            taken.segments = outbox.appended
+            outbox.appended = []
+            taken.pending_bytes = self.pending_bytes
+            self._in_flight = self.position
+            self.position += 1
+        batch.position = self._in_flight
         # A snapshot says which blocks it covers: those must be on disk before it is. What is
         # settled in a segment must be as well, before the segment is gone.
-        sync = sync or starts_file or snapshot is not None
-        sync = sync or bool(outbox.unlinks) or bool(outbox.set_aside)
-        self._in_flight_segments = outbox.appended
-        outbox.appended = []
-        number = self._file.number
-        batch = Batch(self.position, number, chunks, sync, starts_file, snapshot, deletable, outbox)
-        self._in_flight = self.position
-        self._in_flight_bytes = self.pending_bytes
-        self.position += 1
+        batch.sync = sync or starts_file or snapshot is not None
+        batch.sync = batch.sync or bool(batch.unlinks) or bool(batch.set_aside)
+        taken.batch = batch
+        self._taken = taken
         return batch
 
     def synced(self, position: i64) -> None:
         """The edge wrote the batch, and synced it if it was told to."""
         assert position == self._in_flight, f"batch {position} synced, {self._in_flight} taken"
-        self.synced_position = position
-        self.pending_bytes -= self._in_flight_bytes
         self._in_flight = 0
-        for segment in self._in_flight_segments:
+        taken = self._taken
+        self._taken = None
+        assert taken is not None, position
+        if taken.relieves:
+            return
+        self.full = False
+        self.segments.refused = {}
+        self.synced_position = position
+        self.pending_bytes -= taken.pending_bytes
+        for segment in taken.segments:
             segment.readable = segment.size
-        self._in_flight_segments = []
+
+    def refused(self, reason: str) -> None:
+        """The disk has no room for the batch, and nothing of it is there: all of it waits again.
+
+        A stop does not wait for room.
+        """
+        taken = self._taken
+        assert taken is not None
+        assert taken.batch is not None
+        self._taken = None
+        self._in_flight = 0
+        if taken.stops:
+            self.failed(reason)
+            return
+        self._relieves = not taken.relieves
+        self.full = True
+        self._tries_all = False
+        self._files[:0] = taken.files
+        for file in taken.files:
+            self.files_by_number[file.number] = file
+        self._put_back(taken)
+        self._covered = taken.covered
+        self._writer.sequence = taken.sequence
+        self._file_bytes = taken.file_bytes
+        if taken.batch.starts_file:
+            self._starts_again = True
+            self._file_bytes = FILE_HEADER_BYTES
+
+    def retry(self, *, tries_all: bool) -> None:
+        """There may be room now: for what makes more room, or for all that waits."""
+        if self.full:
+            self._relieves = True
+            self._tries_all = tries_all
+
+    def encoded_bytes(self) -> i64:
+        """About what the batch that is being written takes besides its messages."""
+        return 0 if self._taken is None else self._taken.pending_bytes
+
+    def wanted_bytes(self) -> int:
+        """About how much room is needed for all that waits."""
+        size: int = self.pending_bytes
+        for write in self.segments.writes:
+            size += sum(map(len, write.chunks))
+        return size
 
     def failed(self, reason: str) -> None:
         """The edge could not write or sync the batch: the journal is broken for good."""
         self.broken = True
         self.failure = reason
         self._in_flight = 0
+        self._taken = None
+        self.full = False
         self.pending_bytes = 0
-        self._appended = []
+        self.appended = []
         self._defined = []
         self._redelivered = []
         self._rewrites = []
@@ -381,57 +463,75 @@ class Journal:
                 self._add_file(found.number)
                 if found.last_sequence > recovered.snapshot_sequence:
                     self._covered = min(self._covered, found.number)
-        for queue_id, next_index in recovered.next_index.items():
-            live = recovered.live.get(queue_id, {})
-            segments = recovered.segments.get(queue_id, [])
-            redelivered = recovered.redelivered.get(queue_id)
-            if redelivered is None:
-                redelivered = Ranges()
-            self._queue_states[queue_id] = _QueueState(
-                next_index, live, segments, redelivered, recovered.next_segment.get(queue_id, 1)
-            )
-            for number, count in live.items():
-                self._files_by_number[number].live += count
+        for queue_id in recovered.next_index:
+            state = QueueState(recovered, queue_id)
+            self._queue_states[queue_id] = state
+            for number, count in state.live.items():
+                self.files_by_number[number].live += count
 
-    def _add_file(self, number: i64) -> _File:
-        file = _File(number)
+    def _add_file(self, number: i64) -> JournalFile:
+        file = JournalFile(number)
         self._files.append(file)
-        self._files_by_number[number] = file
+        self.files_by_number[number] = file
         return file
 
-    def _encode_all(self, number: i64, waited: bool, rewritten: list[tuple[int, int]]) -> bool:
-        """All records of a batch; True if it must be synced. `rewritten` gets those entries."""
-        self._encode_definitions()
-        self._encode_appended(number)
-        self._encode_rewrites(number, rewritten)
-        self._encode_segments()
+    def _encode_all(self, number: i64, waited: bool, taken: Taken) -> bool:
+        """All records of a batch; True if it must be synced."""
+        self._encode_definitions(taken)
+        self._encode_appended(number, taken)
+        self._encode_rewrites(number, taken)
+        self._encode_segments(taken)
         sync = not self._writer.is_empty() or self._stops
         if sync or not waited or self._settles_are_due:
-            self._encode_settled()
-            self._encode_segments()
+            self._returned = self._held + self._returned
+            self._held = []
+            self._encode_settled(taken, {})
+            self._encode_segments(taken)
         if self._stops:
+            taken.stops = True
             self._encode_stop()
         return sync
 
-    def _encode_segments(self) -> None:
+    def _encode_relief(self, taken: Taken) -> bool:
+        """What makes room, as far as it does not depend on what waits for room."""
+        self._encode_definitions(taken)
+        outbox = self.segments
+        awaiting = outbox.awaiting()
+        kept: list[SegmentPart] = []
+        # Of each queue, the first index that the journal must not know to be settled yet.
+        limits: dict[int, int] = {}
+        for part in outbox.parts:
+            if segment_name(part.queue_id, part.number) in awaiting:
+                kept.append(part)
+                limits.setdefault(part.queue_id, part.added_from)
+            else:
+                self._writer.segment(part)
+                taken.parts.append(part)
+        outbox.parts = kept
+        self._encode_settled(taken, limits)
+        return True
+
+    def _encode_segments(self, taken: Taken) -> None:
         for part in self.segments.parts:
             self._writer.segment(part)
+        taken.parts.extend(self.segments.parts)
         self.segments.parts = []
 
-    def _encode_definitions(self) -> None:
+    def _encode_definitions(self, taken: Taken) -> None:
         writer = self._writer
         for key, value in self._defined:
             if value is None:
                 writer.undefine(key)
             else:
                 writer.define(key, value)
+        taken.defined = self._defined
         self._defined = []
 
-    def _encode_appended(self, number: i64) -> None:
+    def _encode_appended(self, number: i64, taken: Taken) -> None:
         """Entries of one message that follow each other share its bytes."""
         writer = self._writer
         message = None
-        for entry in self._appended:
+        for entry in self.appended:
             if entry.state != PENDING:
                 continue
             entry.state = WRITTEN
@@ -441,16 +541,16 @@ class Journal:
             else:
                 message = entry.message
                 writer.message(entry)
-        self._appended = []
+        taken.appended = self.appended
+        self.appended = []
 
-    def _encode_rewrites(self, number: i64, rewritten: list[tuple[int, int]]) -> None:
-        """Notes queue and old file of each entry that is in this batch once more."""
+    def _encode_rewrites(self, number: i64, taken: Taken) -> None:
         size: i64 = 0
         done = 0
         for entry in self._rewrites:
             done += 1
             if entry.state == WRITTEN and entry.file != IN_SEGMENT and entry.file != number:
-                rewritten.append((entry.queue_id, entry.file))
+                taken.rewritten.append(Rewritten(entry, entry.file))
                 entry.file = number
                 self._writer.message(entry)
                 size += entry.message.cost
@@ -458,13 +558,33 @@ class Journal:
                     break
         del self._rewrites[:done]
 
-    def _encode_settled(self) -> None:
+    def _encode_settled(self, taken: Taken, limits: dict[int, int]) -> None:
+        """Ranges of a queue that has a limit wait from there on."""
         writer = self._writer
-        for log in self._dirty:
-            ranges = log._take_ranges()
+        for log in self.counted:
+            counts = log.counts.take()
+            writer.ranges(DELIVERIES, log.queue_id, counts)
+            taken.counts.append((log, counts))
+        self.counted = []
+        ranges_of = self._returned
+        self._returned = []
+        for log in self.dirty:
+            ranges = log.take_ranges()
             if ranges:
-                writer.ranges(SETTLED_RANGES, log.queue_id, ranges)
-        self._ranges = 0
+                ranges_of.append((log.queue_id, ranges))
+        for queue_id, ranges in ranges_of:
+            # A queue that was deleted meanwhile has nothing left to be settled.
+            if queue_id not in self.logs:
+                continue
+            limit = limits.get(queue_id)
+            if limit is not None:
+                ranges, late = split(ranges, limit)
+                if late:
+                    self._held.append((queue_id, late))
+            if ranges:
+                writer.ranges(SETTLED_RANGES, queue_id, ranges)
+                taken.ranges.append((queue_id, ranges))
+        self.ranges = 0
         self._settle_deadline = -1.0
         self._settles_are_due = False
 
@@ -476,7 +596,7 @@ class Journal:
                 indexes.setdefault(entry.queue_id, []).append((entry.index, entry.index))
         for queue_id, ranges in indexes.items():
             self._writer.ranges(REDELIVERED_RANGES, queue_id, merged(ranges))
-        for log in self._logs.values():
+        for log in self.logs.values():
             ranges = log.backlog.redelivered_unread()
             if ranges:
                 self._writer.ranges(REDELIVERED_RANGES, log.queue_id, ranges)
@@ -485,25 +605,66 @@ class Journal:
         self._redelivered = []
 
     def _count_appended(self) -> None:
-        for log in self._dirty:
-            self._file.live += log._take_appended(self._file.number)
-            log._is_dirty = False
-        self._dirty = []
+        still_dirty: list[QueueLog] = []
+        for log in self.dirty:
+            self._file.live += log.take_appended(self._file.number)
+            log.is_dirty = log.has_ranges()
+            if log.is_dirty:
+                still_dirty.append(log)
+        self.dirty = still_dirty
 
-    def _count_rewritten(self, rewritten: list[tuple[int, int]]) -> None:
-        for queue_id, number in rewritten:
-            log = self._logs.get(queue_id)
-            if log is not None:
-                log._move(number, self._file.number)
-                self._files_by_number[number].live -= 1
-                self._file.live += 1
+    def _count_rewritten(self, rewritten: list[Rewritten]) -> None:
+        for each in rewritten:
+            self._move(each.entry.queue_id, each.file, self._file.number)
 
-    def _take_deletable(self) -> list[int]:
+    def _move(self, queue_id: i64, old: i64, number: i64) -> None:
+        """One entry of this queue is in another file now."""
+        log = self.logs.get(queue_id)
+        if log is not None:
+            log.move(old, number)
+            self.files_by_number[old].live -= 1
+            self.files_by_number[number].live += 1
+
+    def _put_back(self, taken: Taken) -> None:
+        """What a batch took waits again, before what came since."""
+        number = self._file.number
+        self._defined = taken.defined + self._defined
+        self._returned = taken.ranges + self._returned
+        for log, counts in taken.counts:
+            if log.queue_id in self.logs and log.counts.put_back(counts):
+                self.counted.append(log)
+        waiting: list[Entry] = []
+        for entry in taken.appended:
+            its_log = self.logs.get(entry.queue_id)
+            if entry.state == WRITTEN and its_log is not None:
+                entry.state = PENDING
+                its_log.put_back(number)
+                self._file.live -= 1
+                waiting.append(entry)
+        self.appended = waiting + self.appended
+        again: list[Entry] = []
+        for each in taken.rewritten:
+            entry = each.entry
+            if entry.state == WRITTEN and entry.queue_id in self.logs:
+                entry.file = each.file
+                self._move(entry.queue_id, number, each.file)
+                again.append(entry)
+        self._rewrites = again + self._rewrites
+        outbox = self.segments
+        outbox.parts = taken.parts + outbox.parts
+        outbox.appended = taken.segments + outbox.appended
+        for segment in outbox.appended:
+            segment.readable = segment.size
+        if taken.batch is not None:
+            outbox.take_back(taken.batch)
+
+    def _take_deletable(self, taken: Taken) -> list[int]:
         deletable: list[int] = []
         while self._files[0] is not self._file and self._files[0].live == 0:
-            number = self._files.pop(0).number
-            del self._files_by_number[number]
-            deletable.append(number)
+            file = self._files.pop(0)
+            del self.files_by_number[file.number]
+            taken.files.append(file)
+            deletable.append(file.number)
         return deletable
 
     def _encode_snapshot(self) -> bytes:
@@ -513,190 +674,15 @@ class Journal:
         writer.next_queue(self.next_queue_id)
         for queue_id, state in self._queue_states.items():
             writer.next_index(queue_id, state.next_index)
-        for log in self._logs.values():
+        for log in self.logs.values():
             writer.next_index(log.queue_id, log.next_index)
             for segment in log.backlog.segments:
                 if segment.live() > 0:
                     writer.segment(segment.part(segment.last + 1))
                     if segment.settled.total:
                         writer.ranges(SETTLED_RANGES, log.queue_id, segment.settled.items())
+            writer.ranges(DELIVERIES, log.queue_id, log.counts.kept(log.backlog))
         for key, value in self._definitions.items():
             writer.define(key, value)
         writer.end()
         return b"".join([header, *writer.take()])
-
-
-class QueueLog:
-    """What one durable queue writes to the journal."""
-
-    __slots__ = (
-        "_appended",
-        "_file",
-        "_file_settled",
-        "_first",
-        "_is_closed",
-        "_is_dirty",
-        "_journal",
-        "_last",
-        "_live",
-        "_ranges",
-        "backlog",
-        "next_index",
-        "queue_id",
-    )
-
-    def __init__(
-        self, journal: Journal, queue_id: i64, next_index: i64, live: dict[int, int]
-    ) -> None:
-        self.queue_id: i64 = queue_id
-        self.next_index: i64 = next_index  # what the queue's next entry must at least have
-        self.backlog = Backlog(queue_id, journal.segments)
-        self._journal = journal
-        self._live = live  # entries of this queue that live, by journal file
-        self._appended: i64 = 0  # entries that wait for the next batch
-        # Settled indexes that wait for the next batch: `_ranges`, then `_first` to `_last`.
-        self._ranges: list[tuple[int, int]] = []
-        self._first: i64 = NONE
-        self._last: i64 = NONE
-        # Settled entries of journal file `_file` that are not yet taken off its count.
-        self._file: i64 = NONE
-        self._file_settled: i64 = 0
-        self._is_dirty = False
-        self._is_closed = False
-
-    def append(self, entry: Entry) -> i64:
-        """Write this entry with the next batch; the position to wait for."""
-        journal = self._journal
-        if journal.broken:
-            return journal.position
-        assert not self._is_closed, "append to a deleted queue"
-        entry.state = PENDING
-        message = entry.message
-        journal._appended.append(entry)
-        journal.pending_bytes += len(message.header) + len(message.body) + ENTRY_OVERHEAD_BYTES
-        self.next_index = entry.index + 1
-        self._appended += 1
-        if not self._is_dirty:
-            self._make_dirty()
-        return journal.position
-
-    def settle(self, entry: Entry) -> None:
-        """This entry is done with. One that was never appended is no concern of the journal."""
-        state = entry.state
-        if state == WRITTEN:
-            entry.state = SETTLED
-            if entry.index == self._last + 1:
-                self._last += 1
-            else:
-                self._begin_range(entry.index)
-            if entry.file != self._file:
-                self._begin_file(entry.file)
-            self._file_settled += 1
-        elif state == PENDING:
-            entry.state = SETTLED
-            self._appended -= 1
-
-    def settle_all(self, entries: list[Entry]) -> None:
-        """All these entries are done with."""
-        for entry in entries:
-            self.settle(entry)
-
-    def settle_ranges(self, ranges: list[tuple[int, int]]) -> None:
-        """These are done with; all of them are in segments."""
-        if self._is_closed or self._journal.broken:
-            return
-        for first, last in ranges:
-            self._begin_range(first)
-            self._last = last
-
-    def stored(self, entries: list[Entry]) -> None:
-        """These entries are in the next batch as part of a segment: the journal forgets them."""
-        for entry in entries:
-            state = entry.state
-            if state == WRITTEN:
-                if entry.file != self._file:
-                    self._begin_file(entry.file)
-                self._file_settled += 1
-                entry.state = SETTLED
-            elif state == PENDING:
-                entry.state = SETTLED
-                self._appended -= 1
-        self._settle_count()
-
-    def close(self) -> None:
-        """The queue is deleted: none of its entries lives. Later settles of them do nothing."""
-        journal = self._journal
-        self._settle_count()
-        for number, count in self._live.items():
-            journal._files_by_number[number].live -= count
-        self._live = {}
-        self._ranges = []
-        self._first = NONE
-        self._last = NONE
-        self._is_closed = True
-        self.backlog.close()
-        del journal._logs[self.queue_id]
-
-    def _make_dirty(self) -> None:
-        self._is_dirty = True
-        self._journal._dirty.append(self)
-
-    def _begin_range(self, index: i64) -> None:
-        if self._is_closed or self._journal.broken:
-            return
-        if self._last != NONE:
-            self._ranges.append((self._first, self._last))
-        self._first = index
-        self._last = index
-        self._journal._ranges += 1
-        if not self._is_dirty:
-            self._make_dirty()
-
-    def _begin_file(self, number: i64) -> None:
-        self._settle_count()
-        self._file = number
-
-    def _settle_count(self) -> None:
-        """Take what was settled in `_file` off the counts."""
-        if self._file_settled and not self._is_closed and self._file != IN_SEGMENT:
-            count = self._file_settled
-            live = self._live[self._file] - count
-            if live:
-                self._live[self._file] = live
-            else:
-                del self._live[self._file]
-            self._journal._files_by_number[self._file].live -= count
-        self._file = NONE
-        self._file_settled = 0
-
-    def _take_ranges(self) -> list[tuple[int, int]]:
-        if self._last == NONE:
-            return []
-        ranges = self._ranges
-        ranges.append((self._first, self._last))
-        self._ranges = []
-        self._first = NONE
-        self._last = NONE
-        self._settle_count()
-        if len(ranges) > 1:
-            ranges = merged(ranges)
-        self.backlog.settle(ranges)
-        return ranges
-
-    def _move(self, old: int, number: int) -> None:
-        """One entry is in a younger journal file now."""
-        live = self._live[old] - 1
-        if live:
-            self._live[old] = live
-        else:
-            del self._live[old]
-        self._live[number] = self._live.get(number, 0) + 1
-
-    def _take_appended(self, number: i64) -> i64:
-        """The entries that waited are in this journal file now; how many live there."""
-        count = self._appended
-        self._appended = 0
-        if count == 0 or self._is_closed:
-            return 0
-        self._live[number] = self._live.get(number, 0) + count
-        return count

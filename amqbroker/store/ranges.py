@@ -121,3 +121,20 @@ def merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
         last = next_last
     result.append((first, last))
     return result
+
+
+def split(
+    ranges: list[tuple[int, int]], at: int
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """The indexes before this one, and the others; ranges are in order."""
+    before: list[tuple[int, int]] = []
+    others: list[tuple[int, int]] = []
+    for first, last in ranges:
+        if last < at:
+            before.append((first, last))
+        elif first >= at:
+            others.append((first, last))
+        else:
+            before.append((first, at - 1))
+            others.append((at, last))
+    return before, others

@@ -37,6 +37,7 @@ Integers are big-endian and signed; a CRC is CRC-32 as zlib computes it.
              11 SEGMENT      queue i64, segment i64, seed, first i64, last i64, from i64, count i64,
                              size i64, bodies i64, expires from i64, expires until i64: what counts
                              of a segment
+             12 DELIVERIES   as SETTLED, with index and deliveries in the place of first and last
               each begins with its kind, one byte.
 
 Invariants: records never span blocks, and SAME is in the block of its MESSAGE, so a block is served
@@ -83,6 +84,7 @@ NEXT_INDEX: Final = 8
 NEXT_QUEUE: Final = 9
 END: Final = 10
 SEGMENT: Final = 11
+DELIVERIES: Final = 12
 
 MESSAGE_FIXED_BYTES: Final = 37
 SAME_BYTES: Final = 27
@@ -282,7 +284,8 @@ class BlockWriter:
         write_i16_be(writer, as_i16(entry.deliveries))
 
     def ranges(self, kind: int, queue_id: i64, ranges: list[tuple[int, int]]) -> None:
-        """Ranges (first index, last index) of one queue that were settled, or delivered before."""
+        """Ranges (first index, last index) of one queue that were settled, or delivered before; or
+        indexes with their deliveries."""
         for start in range(0, len(ranges), RANGES_PER_RECORD_MAX):
             part = ranges[start : start + RANGES_PER_RECORD_MAX]
             self._begin_record(kind)
@@ -398,6 +401,9 @@ class RecordVisitor:
     def on_redelivered(self, queue_id: i64, first: i64, last: i64) -> None:
         """These indexes of the queue were delivered before."""
 
+    def on_deliveries(self, queue_id: i64, index: i64, deliveries: i64) -> None:
+        """This message of the queue came back so often."""
+
     def on_define(self, key: bytes, value: bytes) -> None:
         """A definition is made or replaced."""
 
@@ -450,7 +456,7 @@ def read_records(data: bytes, start: i64, end: i64, visitor: RecordVisitor) -> N
                 read_i64_be(data, offset + 1), read_i64_be(data, offset + 9), offset, message_at
             )
             offset += SAME_BYTES
-        elif kind in (SETTLED_RANGES, REDELIVERED_RANGES):
+        elif kind in (SETTLED_RANGES, REDELIVERED_RANGES, DELIVERIES):
             offset = _read_ranges(data, offset, end, visitor)
         else:
             offset = _read_rare(data, offset, end, visitor)
@@ -486,13 +492,15 @@ def _read_ranges(data: bytes, offset: i64, end: i64, visitor: RecordVisitor) -> 
     count = i64(read_i32_be(data, offset + 9))
     next_offset = offset + RANGES_FIXED_BYTES + count * RANGE_BYTES
     _need(offset, next_offset - offset, end)
-    settled = data[offset] == SETTLED_RANGES
+    kind: i64 = data[offset]
     at = offset + RANGES_FIXED_BYTES
     while at < next_offset:
         first = read_i64_be(data, at)
         last = read_i64_be(data, at + 8)
-        if settled:
+        if kind == SETTLED_RANGES:
             visitor.on_settled(queue_id, first, last)
+        elif kind == DELIVERIES:
+            visitor.on_deliveries(queue_id, first, last)
         else:
             visitor.on_redelivered(queue_id, first, last)
         at += RANGE_BYTES

@@ -83,7 +83,8 @@ class Recovered:
 
     `messages` has the entries of each queue in index order, but for those in its `segments`; `live`
     how many of them each journal file holds. `redelivered` says which messages in segments had been
-    delivered before, `next_segment` which number a new segment may have. `next_index` has every
+    delivered before, `deliveries` how often some of them came back since they were written there,
+    `next_segment` which number a new segment may have. `next_index` has every
     queue that is known to have given an index. `sequence` is the last block's. `snapshot_sequence`
     is the last block that the snapshot covers.
     """
@@ -91,6 +92,7 @@ class Recovered:
     __slots__ = (
         "clean",
         "definitions",
+        "deliveries",
         "files",
         "live",
         "messages",
@@ -112,6 +114,7 @@ class Recovered:
         self.live: dict[int, dict[int, int]] = {}
         self.segments: dict[int, list[Segment]] = {}
         self.redelivered: dict[int, Ranges] = {}
+        self.deliveries: dict[int, dict[int, int]] = {}
         self.next_segment: dict[int, int] = {}
         self.next_queue_id = 1
         self.files: list[RecoveredFile] = []
@@ -123,10 +126,34 @@ class Recovered:
 
 
 @final
+class QueueState:
+    """What was found of one queue, for the journal to go on from."""
+
+    __slots__ = ("deliveries", "live", "next_index", "next_segment", "redelivered", "segments")
+
+    def __init__(self, recovered: Recovered, queue_id: int) -> None:
+        self.next_index: i64 = recovered.next_index[queue_id]
+        self.live = recovered.live.get(queue_id, {})
+        self.segments = recovered.segments.get(queue_id, [])
+        redelivered = recovered.redelivered.get(queue_id)
+        self.redelivered = redelivered if redelivered is not None else Ranges()
+        self.deliveries = recovered.deliveries.get(queue_id, {})
+        self.next_segment: i64 = recovered.next_segment.get(queue_id, 1)
+
+
+@final
 class _Queue:
     """One queue while the files are read. `fresh` are places in the file that is being read."""
 
-    __slots__ = ("entries", "fresh", "next_index", "next_segment", "redelivered", "segments")
+    __slots__ = (
+        "deliveries",
+        "entries",
+        "fresh",
+        "next_index",
+        "next_segment",
+        "redelivered",
+        "segments",
+    )
 
     def __init__(self) -> None:
         self.entries: dict[int, Entry] = {}
@@ -135,6 +162,7 @@ class _Queue:
         self.next_segment: i64 = 1
         self.segments: list[Segment] = []
         self.redelivered = Ranges()
+        self.deliveries: dict[int, int] = {}
 
     def is_in_segment(self, index: i64) -> bool:
         """Whether a segment has this index. Segments are in order."""
@@ -288,6 +316,8 @@ class Recovery(RecordVisitor):
                 live[entry.file] = live.get(entry.file, 0) + 1
                 if not result.clean or queue.redelivered.contains(entry.index):
                     entry.redelivered = True
+                # What is written once more has a newer count than a record before.
+                entry.deliveries = max(entry.deliveries, queue.deliveries.get(entry.index, 0))
             result.messages[queue_id] = entries
             result.live[queue_id] = live
         return result
@@ -302,6 +332,11 @@ class Recovery(RecordVisitor):
         if not self._result.clean:
             queue.redelivered.add(segments[0].first, segments[-1].last)
         self._result.redelivered[queue_id] = queue.redelivered
+        self._result.deliveries[queue_id] = {
+            index: count
+            for index, count in queue.deliveries.items()
+            if queue.is_in_segment(index) and index not in queue.entries
+        }
 
     def on_message(self, queue_id: i64, index: i64, record_at: i64, message_at: i64) -> None:
         """A message in a queue."""
@@ -360,6 +395,10 @@ class Recovery(RecordVisitor):
     def on_redelivered(self, queue_id: i64, first: i64, last: i64) -> None:
         """These entries had been delivered before."""
         self._queue_of(queue_id).redelivered.add(first, last)
+
+    def on_deliveries(self, queue_id: i64, index: i64, deliveries: i64) -> None:
+        """This message came back so often, if it is still there."""
+        self._queue_of(queue_id).deliveries[index] = deliveries
 
     def on_define(self, key: bytes, value: bytes) -> None:
         """A definition is made or replaced."""

@@ -27,7 +27,13 @@ from typing import Final, final
 from librt.strings import read_i16_be, read_i32_be, read_i64_be
 from mypy_extensions import i64
 
-from amqbroker.errors import AmqpError, frame_error, syntax_error, unexpected_frame
+from amqbroker.errors import (
+    AmqpError,
+    channel_error,
+    frame_error,
+    syntax_error,
+    unexpected_frame,
+)
 from amqbroker.message import Message
 from amqbroker.wire import frames
 from amqbroker.wire.commands import Ack, Method
@@ -43,6 +49,8 @@ PUBLISH_ADDRESS: Final = 6
 HEADER_SIZE_MIN: Final = 14
 ACK_SIZE: Final = 13
 LARGE_FRAME_BYTES: Final = 16_384
+# Octets of a frame that an error text shows.
+SNIPPET_SIZE: Final = 16
 
 
 @final
@@ -115,6 +123,14 @@ class Parser:
     def awaits_large_frame(self) -> bool:
         """Whether the rest of a large frame is due: then it pays to read more at once."""
         return self._needed >= LARGE_FRAME_BYTES and self._parts_size > 0
+
+    def unfinished_bytes(self) -> i64:
+        """What is kept of a frame and of contents that are not whole yet."""
+        size = self._parts_size
+        for assembly in self._assemblies.values():
+            for part in assembly.parts:
+                size += len(part)
+        return size
 
     def forget_channel(self, channel: i64) -> None:
         """The channel was closed or reopened: whatever it was in the middle of is gone."""
@@ -216,7 +232,7 @@ class Parser:
             self._method(assembly, data, start, end)
         elif kind == frames.HEADER:
             if channel == 0:
-                raise unexpected_frame("content header frame on channel 0")
+                raise unexpected_frame(f"type {kind}, {snippet(data[start:end])}")
             if assembly.state == METHOD_DUE:
                 raise unexpected_frame("expected method frame, got non method frame instead")
             if assembly.state == BODY_DUE:
@@ -224,7 +240,7 @@ class Parser:
             self._header(assembly, data, start, end)
         elif kind == frames.BODY:
             if channel == 0:
-                raise unexpected_frame("content body frame on channel 0")
+                raise unexpected_frame(f"type {kind}, {snippet(data[start:end])}")
             if assembly.state == METHOD_DUE:
                 raise unexpected_frame("expected method frame, got non method frame instead")
             if assembly.state == HEADER_DUE:
@@ -232,7 +248,7 @@ class Parser:
             self._body(assembly, data, start, end)
         elif kind == frames.HEARTBEAT:
             if channel != 0:
-                raise unexpected_frame(f"type 8, all octets = <<>>: heartbeat on channel {channel}")
+                raise unexpected_frame(f"type {kind}, {snippet(data[start:end])}")
             if start != end:
                 raise bad_frame(kind, data[start:end], "unknown_frame")
         else:
@@ -266,7 +282,7 @@ class Parser:
         method: i64 = i64(read_i32_be(data, start))
         if method == frames.BASIC_PUBLISH:
             if assembly.channel == 0:
-                raise syntax_error("basic.publish on channel 0")
+                raise of_publish(channel_error("unexpected method in connection state running"))
             self._publish(assembly, data, start, end)
         elif method == frames.BASIC_ACK:
             if end - start != ACK_SIZE:
@@ -381,7 +397,15 @@ def of_publish(error: AmqpError) -> AmqpError:
 
 
 def bad_frame(kind: int, payload: bytes, reason: str) -> AmqpError:
-    """501 with the first octets of the frame, as RabbitMQ prints them."""
-    snippet = "all" if len(payload) <= 16 else "first 16"
-    octets = ",".join(str(octet) for octet in payload[:16])
-    return frame_error(f"type {kind}, {snippet} octets = <<{octets}>>: {reason}")
+    """501 with the first octets of the frame."""
+    return frame_error(f"type {kind}, {snippet(payload)}: {reason}")
+
+
+def snippet(payload: bytes) -> str:
+    """The first octets of a frame, as RabbitMQ prints them: as text if all can be printed."""
+    which = "all" if len(payload) <= SNIPPET_SIZE else f"first {SNIPPET_SIZE}"
+    first = payload[:SNIPPET_SIZE]
+    octets = ",".join(str(octet) for octet in first)
+    if first and all(32 <= octet <= 126 and octet not in b'"\\' for octet in first):
+        octets = f'"{first.decode()}"'
+    return f"{which} octets = <<{octets}>>"

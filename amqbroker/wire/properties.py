@@ -31,12 +31,12 @@ from amqbroker.errors import syntax_error
 from amqbroker.wire.frames import CLASS_BASIC
 from amqbroker.wire.tables import (
     PEER_DEPTH,
+    checked_value_end,
     decode_checked_table,
     decode_timestamp,
     encode_table,
     seconds_of,
     table_end,
-    value_end,
 )
 
 # Flags, in the order of the properties.
@@ -239,7 +239,7 @@ def find_header(header: bytes, wanted: str) -> i64:
         key_end: i64 = position + 1 + i64(header[position])
         if header[position + 1 : key_end] == octets:
             return key_end
-        position = value_end(header, key_end, end)
+        position = checked_value_end(header, key_end)
     return -1
 
 
@@ -253,7 +253,7 @@ def _split_headers(header: bytes, wanted: list[str]) -> tuple[bytes, bytes]:
         position += 4
         while position < end:
             key_end: i64 = position + 1 + i64(header[position])
-            entry_end = value_end(header, key_end, end)
+            entry_end = checked_value_end(header, key_end)
             if header[position + 1 : key_end].decode() in wanted:
                 found.write(header[position:entry_end])
             else:

@@ -163,6 +163,14 @@ def value_end(data: bytes, offset: i64, limit: i64, depth: i64 = 0) -> i64:
     return start + size
 
 
+def checked_value_end(data: bytes, offset: i64) -> i64:
+    """Where the value ends whose type octet is at `offset`, in a table that was checked before."""
+    size: i64 = SIZES[data[offset]]
+    if size == SIZED:
+        size = 4 + (i64(read_i32_be(data, offset + 1)) & 0xFFFFFFFF)
+    return offset + 1 + size
+
+
 def check_utf8(data: bytes, start: i64, end: i64) -> None:
     """502 unless these octets are UTF-8 text. Plain ASCII makes no object."""
     position: i64 = start

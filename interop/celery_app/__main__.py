@@ -21,19 +21,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m interop.celery_app")
     parser.add_argument("--uri", default="amqp://guest:guest@127.0.0.1:5672/%2F")
     parser.add_argument("--prefix", default=f"interop.{os.getpid()}")
+    parser.add_argument("--variant", default="classic", help="of the application, see app.py")
     parser.add_argument("--only", nargs="+", metavar="CHECK", help="run these checks alone")
     options = parser.parse_args()
-    names = next(c.checks for c in load() if c.folder == Path(__file__).resolve().parent)
+    here = Path(__file__).resolve().parent
+    names = next(c.checks for c in load() if c.folder == here and options.variant in c.command)
     with Relay(Address.parse(options.uri)) as relay, TemporaryDirectory() as folder:
         # The application reads both when it is imported, here as in the worker.
         os.environ["INTEROP_CELERY_PREFIX"] = options.prefix
         os.environ["INTEROP_CELERY_URI"] = relay.address.uri()
-        from interop.celery_app import app, checks
+        os.environ["INTEROP_CELERY_VARIANT"] = options.variant
+        os.environ["INTEROP_CELERY_RESULTS"] = folder
+        # So that a pool that has grown shrinks while somebody looks.
+        os.environ.setdefault("AUTOSCALE_KEEPALIVE", "2")
+        from interop.celery_app import app, checks, variants
 
         app.app.conf.broker_url = options.uri  # this side goes to the broker directly
-        worker = checks.Worker(options.prefix, Path(folder, "worker.log"))
+        kind, worker_options = variants.CHECKS[options.variant]
+        worker = checks.Worker(options.prefix, Path(folder, "worker.log"), *worker_options)
         try:
-            suite = checks.Checks(worker, relay)
+            suite = kind(worker, relay)
             passed = checklist.run(
                 {name: getattr(suite, name) for name in options.only or names},
                 check_s=None,  # results of rpc:// belong to the thread that asked for them
@@ -41,7 +48,7 @@ def main() -> int:
             )
         finally:
             worker.stop()
-            checks.delete_all(app.app)
+            variants.delete_variant(app.app, options.variant)
         if not passed:
             print(worker.log_tail())
     return 0 if passed else 1

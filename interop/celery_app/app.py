@@ -15,8 +15,39 @@ import celery
 
 URI_VARIABLE: Final = "INTEROP_CELERY_URI"
 PREFIX_VARIABLE: Final = "INTEROP_CELERY_PREFIX"
+VARIANT_VARIABLE: Final = "INTEROP_CELERY_VARIANT"
+RESULTS_VARIABLE: Final = "INTEROP_CELERY_RESULTS"
 
 PREFIX: Final = os.environ.get(PREFIX_VARIABLE, "interop.celery")
+
+CLASSIC: Final = "classic"
+QUORUM: Final = "quorum"
+PRIORITIES: Final = "priorities"
+AUTOSCALE: Final = "autoscale"
+
+#: What each variant of the application changes in the configuration below.
+VARIANTS: Final[dict[str, dict[str, Any]]] = {
+    CLASSIC: {},
+    # Delays go through the 28 exchanges and queues of native delayed delivery, and results into
+    # files, which have chords.
+    QUORUM: {
+        "task_default_queue_type": "quorum",
+        "task_default_exchange_type": "topic",
+        "broker_transport_options": {"confirm_publish": True},
+        "result_backend": f"file://{os.environ.get(RESULTS_VARIABLE, '/tmp')}",
+    },
+    PRIORITIES: {
+        "task_queue_max_priority": 10,
+        "task_default_priority": 5,
+        "task_acks_late": True,
+        "worker_prefetch_multiplier": 1,
+    },
+    AUTOSCALE: {"worker_prefetch_multiplier": 1},
+}
+
+VARIANT: Final = os.environ.get(VARIANT_VARIABLE, CLASSIC)
+# The broker delays by whole seconds only.
+RETRY_S: Final = 1.0 if VARIANT == QUORUM else 0.2
 
 app = celery.Celery(PREFIX)
 app.conf.update(
@@ -34,6 +65,7 @@ app.conf.update(
     task_ignore_result=False,
     worker_hijack_root_logger=False,
 )
+app.conf.update(VARIANTS[VARIANT])
 
 
 @app.task
@@ -64,7 +96,7 @@ def fail(text: str) -> None:
 def flaky(self: Any, failures: int) -> int:
     """Fails so many times, is retried by a message with an ETA, and then tells how often it was."""
     if self.request.retries < failures:
-        raise self.retry(countdown=0.2)
+        raise self.retry(countdown=RETRY_S)
     retries: int = self.request.retries
     return retries
 
@@ -88,4 +120,13 @@ def killed_once(self: Any) -> bool:
     redelivered = bool(self.request.delivery_info["redelivered"])
     if not redelivered:
         os.kill(os.getpid(), signal.SIGKILL)
+    return redelivered
+
+
+@app.task(bind=True, acks_late=True)
+def survive(self: Any) -> bool:
+    """Runs for ever, unless the broker says that the message is redelivered."""
+    redelivered = bool(self.request.delivery_info["redelivered"])
+    if not redelivered:
+        time.sleep(3600)
     return redelivered

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -27,14 +29,19 @@ _POOL_SIZE: Final = 2
 class Worker:
     """A worker process with a prefork pool, which reaches the broker through a relay."""
 
-    def __init__(self, prefix: str, log: Path) -> None:
+    def __init__(self, prefix: str, log: Path, *options: str) -> None:
         self.name = f"{prefix}@interop"
+        self.options = options or ("--concurrency", str(_POOL_SIZE))
         self._log = log
-        with log.open("wb") as output:
+        self.start()
+
+    def start(self) -> None:
+        """Start it, or start it again when it has ended."""
+        with self._log.open("ab") as output:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "celery", "-A", "interop.celery_app.app", "worker"),
-                    *("--pool", "prefork", "--concurrency", str(_POOL_SIZE)),
+                    *("--pool", "prefork", *self.options),
                     *("--hostname", self.name, "--loglevel", "INFO"),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -118,7 +125,7 @@ class Checks:
             result = work.apply_async()
         except NotImplementedError as error:
             raise NotApplicableError("the rpc:// result backend has no chords") from error
-        expect(result.get(RESULT_S), 20, "result")
+        expect(result.get(2 * RESULT_S), 20, "result")
 
     def retry(self) -> None:
         expect(tasks.flaky.delay(2).get(RESULT_S), 2, "retries")
@@ -150,6 +157,17 @@ class Checks:
 
     def reject_on_worker_lost(self) -> None:
         expect(tasks.killed_once.delay().get(RESULT_S), True, "redelivered at the second run")
+
+    def worker_killed(self) -> None:
+        """All of the worker is killed while it runs a task that is acknowledged late."""
+        result = tasks.survive.delay()
+        wait_until(lambda: result.id in self._active(), 5, "the task did not start")
+        for pid in (self._worker.process.pid, *self._pids()):
+            os.kill(pid, signal.SIGKILL)
+        self._worker.process.wait()
+        self._worker.start()
+        expect(result.get(3 * RESULT_S), True, "redelivered at the second run")
+        self.worker_ready()
 
     # Remote control.
 
@@ -205,7 +223,11 @@ class Checks:
         wait_until(lambda: self._processes() == _POOL_SIZE, 5, "pool_shrink had no effect")
 
     def _processes(self) -> int:
-        return len(self._inspect().stats()[self._worker.name]["pool"]["processes"])
+        return len(self._pids())
+
+    def _pids(self) -> list[int]:
+        pids: list[int] = self._inspect().stats()[self._worker.name]["pool"]["processes"]
+        return pids
 
     def add_consumer(self) -> None:
         self._control("add_consumer", self._extra_queue)

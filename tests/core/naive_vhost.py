@@ -94,9 +94,6 @@ class NaiveVhost:
         if name in seen:
             return
         seen.add(name)
-        if not name:
-            reached |= self.route("", key)
-            return
         exchange = self.exchanges.get(name)
         if exchange is None:
             return

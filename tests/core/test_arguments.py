@@ -61,6 +61,9 @@ def _refusal(arguments: Table) -> str:
         {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "k"},
         {"x-single-active-consumer": False},
         {"x-queue-type": "quorum", "x-quorum-initial-group-size": 3},
+        {"x-queue-type": "quorum", "x-dead-letter-strategy": "at-least-once"},
+        {"x-queue-type": "quorum", "x-queue-leader-locator": "balanced"},
+        {"x-queue-version": 2, "x-queue-master-locator": "random"},
         {"x-unheard-of": [1, {"a": None}], "other": b"\xff"},
     ],
 )
@@ -83,16 +86,35 @@ def test_accepted(arguments: Table) -> None:
         ("x-delivery-limit", -2, "{value_negative,-2}"),
         ("x-overflow", "drop-tail", "invalid_overflow"),
         ("x-overflow", 1, "{unacceptable_type,signedint}"),
-        ("x-queue-mode", "eager", "invalid_queue_mode"),
+        ("x-queue-mode", "eager", "\"unsupported queue mode 'eager'\""),
+        ("x-queue-version", 3, "\"unsupported queue version '3'\""),
+        ("x-queue-version", "1", '"expected integer, got longstr"'),
         ("x-dead-letter-routing-key", "k", "routing_key_but_no_dlx_defined"),
         ("x-dead-letter-routing-key", 2**40, "{unacceptable_type,long}"),
         ("x-single-active-consumer", "true", "{unacceptable_type,longstr}"),
-        ("x-queue-type", "stream", "unsupported queue type 'stream'"),
+        ("x-queue-type", "stream", "\"unsupported queue type 'stream'\""),
+        ("x-queue-version", "2", '"expected integer, got longstr"'),
         ("x-queue-type", [], "{unacceptable_type,array}"),
     ],
 )
 def test_refused(key: str, value: object, reason: str) -> None:
     assert _refusal({key: value}) == f"invalid arg '{key}' for {Q}: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("x-dead-letter-strategy", "never", "invalid_dlx_strategy"),
+        ("x-quorum-initial-group-size", 0, "{value_zero,0}"),
+        ("x-queue-leader-locator", "moon", "invalid_queue_locator_arg"),
+        ("x-queue-leader-locator", 5, "{unacceptable_type,signedint}"),
+        ("x-max-in-memory-length", -1, "{value_negative,-1}"),
+        ("x-max-in-memory-bytes", -1, "{value_negative,-1}"),
+    ],
+)
+def test_refused_for_a_quorum_queue(key: str, value: object, reason: str) -> None:
+    refusal = _refusal({key: value, "x-queue-type": "quorum"})
+    assert refusal == f"invalid arg '{key}' for {Q}: {reason}"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +182,8 @@ def test_equivalent(received: Table, current: Table) -> None:
         (
             {"x-queue-type": "quorum"},
             {},
-            "'x-queue-type' for {}: received 'quorum' but current is 'classic'",
+            "'x-queue-type' for {}: received the value 'quorum' of type 'longstr' "
+            "but current is none",
         ),
     ],
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from pamqp.commands import Connection
+from pamqp.commands import Channel, Connection
 
 from amqbroker.auth.certificates import TlsPeer
+from amqbroker.auth.passwords import rabbit_hash, verify
 from amqbroker.core.rules import NO_LIMIT
+from amqbroker.management import users
 from tests.core.house import House, core
 from tests.semantics.peer import PROTOCOL_HEADER, Peer
 
@@ -26,8 +28,7 @@ def test_everything_in_one_read_waits_for_the_password(house: House) -> None:
     peer.send(0, Connection.TuneOk(2047, 131072, 0))
     peer.send(0, Connection.Open("/"))
     house.hand_over()
-    checks = core(house.node).password_checks
-    assert len(checks) == 1
+    assert house.core_client(peer).must_pause()
     house.paused = False
     peer.expect(Connection.Start)
     peer.expect(Connection.Tune)
@@ -65,7 +66,7 @@ def test_a_client_that_goes_while_its_password_is_checked(house: House) -> None:
     house.paused = True
     peer.log_in()
     house.hand_over()
-    checks = house.node.take_password_checks()
+    checks = house.node.take_password_checks(1)
     peer.drop()
     for check in checks:
         house.node.password_checked(check, True, house.now)
@@ -80,7 +81,7 @@ def test_a_password_is_checked_by_its_hash_once(house: House) -> None:
     house.paused = True
     peer.log_in()
     house.hand_over()
-    assert house.node.take_password_checks() == []
+    assert house.node.take_password_checks(1) == []
     house.paused = False
     peer.tune_ok()
     peer.open()
@@ -153,17 +154,43 @@ def test_the_secret_is_updated_with_the_same_password_only(house: House) -> None
     peer.send(0, Connection.UpdateSecret("guest", "why not"))
     peer.expect(Connection.UpdateSecretOk)
     peer.send(0, Connection.UpdateSecret("other", "why not"))
-    peer.expect_connection_close(530, "NOT_ALLOWED - New secret was refused by one of the backends")
+    peer.expect_connection_close(
+        530,
+        "NOT_ALLOWED - New secret was refused by one of the backends",
+        method=Connection.UpdateSecret,
+    )
+
+
+def test_a_password_that_has_changed_is_the_new_secret(house: House) -> None:
+    """It is checked as at a login, and what comes meanwhile waits."""
+    peer = house.connect("alice")
+    users.change_password(core(house.node), "alice", rabbit_hash(b"new", b"salt"))
+    house.paused = True
+    peer.send(0, Connection.UpdateSecret("new", "changed"))
+    peer.send(1, Channel.Open())
+    house.hand_over()
+    assert house.core_client(peer).must_pause()
+    assert house.core_client(peer).channels == {}
+    house.paused = False
+    peer.expect(Connection.UpdateSecretOk)
+    peer.expect(Channel.OpenOk, 1)
+    peer.send(0, Connection.UpdateSecret("alice-pw", "the old one"))
+    peer.expect_connection_close(530)
 
 
 WITH_EXTERNAL = ("EXTERNAL", "PLAIN")
 
 
 def _with_tls(
-    house: House, user: str, *, verified: bool = True, address: str = "127.0.0.1"
+    house: House,
+    user: str,
+    *,
+    verified: bool = True,
+    address: str = "127.0.0.1",
+    valid_s: float = 3600.0,
 ) -> Peer:
     """A client with a certificate that has this name, greeted by a listener with EXTERNAL."""
-    tls = TlsPeer("TLSv1.3", "TLS_AES_256_GCM_SHA384", verified, user, 0.5)
+    tls = TlsPeer("TLSv1.3", "TLS_AES_256_GCM_SHA384", verified, user, 0.5, valid_s)
     peer = Peer(house.transport(address, WITH_EXTERNAL, tls))
     peer.greet()
     return peer
@@ -208,3 +235,37 @@ def test_the_time_of_the_tls_handshake_is_part_of_the_limit(house: House) -> Non
     assert len(core(house.node).clients) == 1
     house.advance(0.2)
     peer.expect_dropped()
+
+
+def test_a_connection_ends_with_the_certificate_that_logged_it_in(house: House) -> None:
+    peer = _with_tls(house, "alice", valid_s=100.0)
+    peer.start_ok("EXTERNAL", "")
+    peer.tune_ok()
+    peer.open()
+    other = _with_tls(house, "alice", valid_s=100.0)
+    other.log_in("alice", "alice-pw")
+    other.tune_ok()
+    other.open()
+    house.advance(99.0)
+    assert peer.is_alive()
+    house.advance(2.0)
+    peer.expect_connection_close(320, "CONNECTION_FORCED - credential expired")
+    assert other.is_alive()
+
+
+@pytest.mark.parametrize("user", ["guest", "nobody"])
+def test_who_may_not_come_from_there_learns_nothing_of_the_password(
+    house: House, user: str
+) -> None:
+    """The right password is checked like a wrong one, and refused like one."""
+    house.connect().close()
+    for password in ("guest", "wrong"):
+        peer = Peer(house.transport("192.0.2.1"))
+        peer.greet()
+        house.paused = True
+        peer.log_in(user, password)
+        house.hand_over()
+        (check,) = house.node.take_password_checks(1)
+        house.node.password_checked(check, verify(check.stored, check.password), house.now)
+        house.paused = False
+        assert peer.expect(Connection.Close).reply_code == 403

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from pamqp.common import FieldTable
+from pamqp.common import FieldTable, FieldValue
 
 from amqbroker.core import discard as subject
 from amqbroker.message import SETTLED, WRITTEN
@@ -30,23 +30,6 @@ def reject_all(ch: Channel, queue: str, count: int) -> None:
     for _ in range(count):
         tag = ch.must_get(queue).tag
     ch.nack(tag, multiple=True, requeue=False)
-
-
-def test_a_long_chain(house: House, ch: Channel) -> None:
-    """By delivery limits of 0."""
-    length = 100
-    for number in range(length):
-        arguments = {**to(f"q{number + 1}"), "x-delivery-limit": 0}
-        ch.declare_queue(f"q{number}", arguments=arguments)
-    ch.declare_queue(f"q{length}")
-    ch.fill("q0", b"m")
-    # One dead letter after the other, each of its own queue.
-    for number in range(length):
-        ch.nack(ch.must_get(f"q{number}").tag)
-    message = ch.must_get(f"q{length}")
-    deaths = message.headers["x-death"]
-    assert isinstance(deaths, list)
-    assert len(deaths) == length
 
 
 def test_a_fanout_of_a_thousand_queues(house: House, ch: Channel) -> None:
@@ -168,3 +151,161 @@ def test_a_dead_letter_of_a_restart_goes_on_with_its_history(house: House, ch: C
     deaths = ch.must_get("q").headers["x-death"]
     assert isinstance(deaths, list)
     assert deaths[0]["count"] == 2  # type: ignore[index,call-overload]
+
+
+# Full queues.
+
+
+def narrow(house: House, ch: Channel, **others: FieldValue) -> None:
+    """A queue whose dead letters go to one that is full with a single message."""
+    ch.declare_queue(
+        "dead", durable=True, arguments={"x-max-length": 1, "x-overflow": "reject-publish"}
+    )
+    arguments = to("dead")
+    arguments.update({"x-" + name.replace("_", "-"): value for name, value in others.items()})
+    ch.declare_queue("q", durable=True, arguments=arguments)
+    ch.fill("dead", b"first", properties=PERSISTENT)
+
+
+def test_a_letter_goes_on_as_soon_as_its_queue_has_room(house: House, ch: Channel) -> None:
+    """A consumer that takes one message after the other gets them all, without a timer."""
+    narrow(house, ch)
+    ch.fill("q", *[b"%d" % number for number in range(5)], properties=PERSISTENT)
+    reject_all(ch, "q", 5)
+    assert len(core(house.node).dead_letters.entries()) == 5
+    consumer = house.channel()
+    consumer.qos(1)
+    consumer.consume("dead", "t")
+    for body in (b"first", b"0", b"1", b"2", b"3", b"4"):
+        consumer.ack(consumer.expect_delivery(body).tag)
+    assert core(house.node).dead_letters.entries() == []
+    assert core(house.node).memory_bytes == 0
+    assert len(warnings(house)) == 1
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_what_is_refused_is_in_its_old_queue_after_a_restart(
+    house: House, ch: Channel, clean: bool
+) -> None:
+    narrow(house, ch)
+    ch.fill("q", b"1", b"2", properties=PERSISTENT)
+    reject_all(ch, "q", 2)
+    house.advance(5)
+    house.restart(clean=clean)
+    ch = house.channel()
+    for body in (b"1", b"2"):
+        message = ch.must_get("q")
+        assert message.body == body
+        assert message.redelivered
+    assert ch.get_bodies("dead") == [b"first"]
+
+
+def holds_back(house: House) -> bool:
+    """Whether the queue has too much on its hands."""
+    return house.queue("q").holds_back
+
+
+@pytest.mark.parametrize("limit", ["HELD_MAX", "HELD_BYTES_MAX"])
+def test_with_too_much_refused_a_queue_holds_back(
+    house: House, ch: Channel, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(subject, limit, 3 if limit == "HELD_MAX" else 4_000)
+    narrow(house, ch, message_ttl=5_000)
+    ch.fill("q", *[bytes(1000)] * 3, b"4", b"5", properties=PERSISTENT)
+    reject_all(ch, "q", 3)
+    queue = house.queue("q")
+    assert holds_back(house)
+    # Neither consumers nor time take anything from it.
+    assert ch.get("q") is None
+    consumer = house.channel()
+    consumer.consume("q")
+    house.advance(6)
+    consumer.expect_nothing()
+    assert queue.ready_count() == 2
+    # With room for one of them it goes on: the others expire, and wait in their turn.
+    assert ch.must_get("dead", no_ack=True).body == b"first"
+    house.advance(1.1)
+    assert queue.ready_count() == 0
+    assert len(ch.get_bodies("dead")) == 5
+    assert not holds_back(house)
+    assert (queue.held, queue.held_bytes) == (0, 0)
+    assert core(house.node).memory_bytes == 0
+
+
+def test_a_full_queue_that_is_deleted_lets_go(house: House, ch: Channel) -> None:
+    narrow(house, ch)
+    ch.fill("q", b"1", b"2", properties=PERSISTENT)
+    reject_all(ch, "q", 2)
+    ch.delete_queue("dead")
+    house.advance(1.1)
+    broker = core(house.node)
+    assert broker.dead_letters.entries() == []
+    assert house.node.next_deadline() is None
+    assert broker.memory_bytes == 0
+
+
+def test_a_letter_for_two_full_queues_leaves_with_the_last(house: House, ch: Channel) -> None:
+    ch.declare_exchange("dlx", "fanout")
+    for name in ("a", "b", "c"):
+        full: FieldTable = {"x-max-length": 1, "x-overflow": "reject-publish"}
+        ch.declare_queue(name, durable=True, arguments={} if name == "c" else full)
+        ch.bind(name, "dlx")
+    for name in ("a", "b"):
+        ch.fill(name, b"first")
+    ch.declare_queue("q", durable=True, arguments=to(None, "dlx"))
+    ch.fill("q", b"1", properties=PERSISTENT)
+    entry = house.queue("q").line.ready.entries()[0]
+    reject_all(ch, "q", 1)
+    assert ch.get_bodies("c") == [b"1"]
+    for name in ("a", "b"):
+        assert entry.state == WRITTEN
+        assert ch.get_bodies(name) == [b"first", b"1"]
+    assert entry.state == SETTLED
+
+
+def test_a_letter_that_is_turned_away_twice(house: House, ch: Channel) -> None:
+    """Full queues that send on what they refuse: the old queue keeps it until it is somewhere."""
+    for name, target in (("a", "b"), ("b", "dead")):
+        arguments = {**to(target), "x-max-length": 1, "x-overflow": "reject-publish-dlx"}
+        ch.declare_queue(name, durable=True, arguments=arguments)
+        ch.fill(name, b"first")
+    ch.declare_queue("dead", durable=True)
+    ch.declare_queue("q", durable=True, arguments=to("a"))
+    ch.fill("q", b"1", properties=PERSISTENT)
+    entry = house.queue("q").line.ready.entries()[0]
+    tag = ch.must_get("q").tag
+    house.paused = True
+    ch.reject(tag, requeue=False)
+    house.settle()
+    assert entry.state == WRITTEN
+    house.paused = False
+    house.run()
+    assert entry.state == SETTLED
+    deaths = ch.must_get("dead").headers["x-death"]
+    assert isinstance(deaths, list)
+    assert [death["queue"] for death in deaths] == ["b", "a", "q"]  # type: ignore[index,call-overload]
+
+
+def test_a_chain_of_a_thousand_queues(house: House, ch: Channel) -> None:
+    """Each is too short for its message: more dead letters than one turn sends on, and no stack."""
+    length = 1000
+    for number in range(length):
+        ch.declare_queue(f"q{number}", arguments={**to(f"q{number + 1}"), "x-max-length": 0})
+    ch.declare_queue(f"q{length}")
+    ch.publish(b"m", key="q0")
+    message = ch.must_get(f"q{length}")
+    deaths = message.headers["x-death"]
+    assert isinstance(deaths, list)
+    assert len(deaths) == length
+
+
+def test_rejecting_what_was_in_a_queue_that_is_gone_does_nothing(house: House, ch: Channel) -> None:
+    ch.declare_queue("dead")
+    ch.declare_queue("q", arguments=to("dead"))
+    ch.fill("q", b"1")
+    tag = ch.must_get("q").tag
+    ch.delete_queue("q")
+    ch.reject(tag, requeue=False)
+    house.run()
+    assert ch.get_bodies("dead") == []
+    assert core(house.node).memory_bytes == 0

@@ -277,3 +277,17 @@ def test_reading_for_expiry_stops_at_a_head_that_lives() -> None:
     house.advance(10.0)
     assert len(set(reads)) == 1
     assert house.queue("q").ready_count() == 60
+
+
+def test_a_get_uncovers_what_has_expired(house: House, ch: Channel) -> None:
+    """And what will: nothing else may happen to the queue."""
+    ch.declare_queue("q")
+    ch.fill("q", b"1", b"2")
+    ch.publish(b"late", key="q", properties=Basic.Properties(expiration="0"))
+    ch.publish(b"later", key="q", properties=Basic.Properties(expiration="100"))
+    house.advance(0.001)
+    ch.must_get("q")
+    ch.must_get("q")
+    assert house.queue("q").ready_count() == 1
+    house.advance(0.2)
+    assert house.queue("q").ready_count() == 0

@@ -5,6 +5,7 @@ Every tail goes to segments of a few messages, and comes back in the smallest re
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import invariant
 
@@ -71,4 +72,5 @@ class PagingMachine(NodeMachine):
 
 
 PagingMachine.TestCase.settings = settings(stateful_step_count=40)
-TestPaging = PagingMachine.TestCase
+# Many examples: a busy machine takes its time.
+TestPaging = pytest.mark.timeout(200)(PagingMachine.TestCase)

@@ -56,11 +56,13 @@ class FolderDisk:
 
 
 class CutHouse(House):
-    """A node on a fake disk."""
+    """A node on a fake disk, with journal files of one of these sizes."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(
+        self, random: Random, journal_bytes: tuple[int, ...] = (600, 2_000, 20_000)
+    ) -> None:
         self._draws = random
-        self.folder = FolderDisk(random.choice([600, 2_000, 20_000]))
+        self.folder = FolderDisk(random.choice(journal_bytes))
         super().__init__()
 
     def _start(self) -> None:
@@ -108,6 +110,8 @@ class Life:
         self.confirmed = 0
         self.unconfirmed: list[tuple[str, int]] = []
         self.held: list[tuple[str, int, int]] = []  # queue, number, tag
+        # Acked or purged, perhaps before they were confirmed.
+        self.gone: set[int] = set()
 
     def run(self) -> None:
         """Some lives, each with a check at its begin."""
@@ -122,14 +126,16 @@ class Life:
                     self.step()
             except DiskError:
                 assert cuts
-                self.house.cut_power()
-                continue
             disk.fail_at_call = 0
-            if cuts:
-                self.house.cut_power()
-            else:
-                self.house.restart(clean=True)
+            self.end(cuts=cuts)
         self.begin()
+
+    def end(self, *, cuts: bool) -> None:
+        """The power fails, or the node stops."""
+        if cuts:
+            self.house.cut_power()
+        else:
+            self.house.restart(clean=True)
 
     def begin(self) -> None:
         """Connect, and compare."""
@@ -217,7 +223,7 @@ class Life:
             while self.confirmed < (item.delivery_tag or 0):
                 self.confirmed += 1
                 name, number = self.unconfirmed.pop(0)
-                if number in self.maybe[name]:
+                if number in self.maybe[name] and number not in self.gone:
                     self.maybe[name].discard(number)
                     self.wanted[name][number] = True
 
@@ -236,6 +242,7 @@ class Life:
             if random.random() < 0.8:
                 if self.wanted[name].pop(number, None):
                     self.maybe[name].add(number)
+                self.gone.add(number)
                 self.ch.ack(tag)
             else:
                 self.ch.nack(tag)
@@ -243,6 +250,7 @@ class Life:
     def drop(self, name: str, delete: bool) -> None:
         """Purge or delete a queue."""
         held = {number for queue, number, _ in self.held if queue == name}
+        self.gone |= {number for queue, number in self.unconfirmed if queue == name} - held
         for number in list(self.wanted[name]):
             if delete or number not in held:
                 del self.wanted[name][number]

@@ -252,18 +252,6 @@ def test_an_exchange_bound_to_itself_can_be_deleted() -> None:
     assert vhost.bindings_to(Destination(EXCHANGE, "x")) == []
 
 
-def test_the_default_exchange_as_alternate_sees_queues_that_come_and_go(ch: Channel) -> None:
-    """No binding tells of them, so no change of bindings can."""
-    ch.declare_exchange("x", "direct", arguments={"alternate-exchange": ""})
-    ch.publish(b"1", exchange="x", key="q")
-    ch.declare_queue("q")
-    ch.publish(b"2", exchange="x", key="q")
-    assert ch.get_bodies("q") == [b"2"]
-    ch.delete_queue("q")
-    ch.publish(b"3", exchange="x", key="q", mandatory=True)
-    assert ch.expect_return().body == b"3"
-
-
 def test_a_binding_is_found_by_value_not_by_the_octets_of_its_arguments(
     house: House, ch: Channel
 ) -> None:

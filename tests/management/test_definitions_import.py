@@ -241,27 +241,6 @@ WRONG: list[tuple[dict[str, object], str]] = [
     ),
     (
         {
-            "bindings": [
-                {"source": "x", "vhost": "/", "destination": "q", "destination_type": "queue"}
-            ]
-        },
-        "bindings[0].source: there is no exchange 'x' in vhost '/'",
-    ),
-    (
-        {
-            "bindings": [
-                {
-                    "source": "amq.direct",
-                    "vhost": "/",
-                    "destination": "q",
-                    "destination_type": "queue",
-                }
-            ]
-        },
-        "bindings[0].destination: there is no queue 'q' in vhost '/'",
-    ),
-    (
-        {
             "queues": [{"name": "q", "vhost": "/"}],
             "bindings": [
                 {
@@ -323,6 +302,9 @@ def test_what_cannot_be_honoured_is_named() -> None:
                 binding("amq.direct", "late", "exchange"),
                 binding("", "q"),
                 binding("amq.direct", "q"),
+                binding("hidden", "q"),
+                binding("amq.direct", "hidden"),
+                binding("amq.direct", "hidden", "exchange"),
             ],
             "policies": [
                 {
@@ -354,6 +336,9 @@ def test_what_cannot_be_honoured_is_named() -> None:
         "queues[0]: queue 's' in vhost '/' has the type 'stream', which is not known; left out, "
         "with its bindings",
         "queues[1]: argument x-color of queue 'q' in vhost '/' is kept and has no effect",
+        "bindings[5]: there is no exchange 'hidden' in vhost '/'; left out",
+        "bindings[6]: there is no queue 'hidden' in vhost '/'; left out",
+        "bindings[7]: there is no exchange 'hidden' in vhost '/'; left out",
     ]
     assert work.counts["bindings"] == 1
     assert list(house.vhost().policies.by_name) == ["ha"]
@@ -407,3 +392,33 @@ def test_what_changed_meanwhile_is_a_failure_of_its_own() -> None:
         pass
     assert work.failures == ["policies[0]: Virtual host 'other' does not exist"]
     assert "q" in house.vhost().queues
+
+
+def _partitioned(queues: list[object], **arguments: object) -> dict[str, object]:
+    exchange = {"vhost": "/", "name": "orders", "type": "x-consistent-hash"}
+    table = {"x-partitions": 2, **{name.replace("_", "-"): arguments[name] for name in arguments}}
+    return {"exchanges": [{**exchange, "arguments": table}], "queues": queues}
+
+
+def test_a_partitioned_exchange_gets_the_queues_that_are_not_named(house: House) -> None:
+    named = {"vhost": "/", "name": "orders-1", "arguments": {"x-partition-of": "orders"}}
+    work = done(house, _partitioned([named]))
+    assert work.failures == []
+    assert sorted(house.vhost().queues) == ["orders-0", "orders-1"]
+    exchange = house.vhost().exchanges["orders"]
+    assert [each.destination.name for each in exchange.bindings()] == ["orders-0"]
+    assert "partitions" in work.counts
+
+
+def test_a_queue_that_has_the_name_of_a_partition_stays(house: House) -> None:
+    done(house, _partitioned([{"vhost": "/", "name": "orders-1", "arguments": {}}]))
+    assert "x-partition-of" not in house.queue("orders-1").arguments
+    assert house.queue("orders-0").arguments["x-partition-of"] == "orders"
+
+
+def test_partitions_that_cannot_be(house: House) -> None:
+    work = check(house, _partitioned([], x_partition_arguments={"x-expires": 0}))
+    assert work.problems == [
+        "exchanges[0].arguments: invalid arg 'x-expires' for exchange 'orders' in vhost '/': "
+        "{value_zero,0}"
+    ]

@@ -66,6 +66,12 @@ def test_components_that_there_are_not() -> None:
     assert caught.value.text == "Validation failed\n\ncomponent shovels not found"
 
 
+def test_limits_of_virtual_hosts_have_a_function_of_their_own() -> None:
+    home = Restartable()
+    with pytest.raises(ManagementError, match="set_vhost_limits"):
+        parameters.set_parameter(home.broker, "/", "vhost-limits", "limits", {})
+
+
 def test_what_is_no_json() -> None:
     home = Restartable()
     for value in (float("nan"), {1}, b""):

@@ -272,7 +272,7 @@ def test_a_limit_of_connections(house: Plain) -> None:
     second.send(0, Connection.Open("/"))
     second.expect_connection_close(
         530,
-        "NOT_ALLOWED - Connection refused for user 'ann': user connection limit (1) is reached",
+        "NOT_ALLOWED - connection refused for user 'ann': user connection limit (1) is reached",
     )
     house.connect()
     first.close()

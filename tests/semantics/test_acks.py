@@ -20,7 +20,7 @@ def _filled(bench: Bench, count: int) -> tuple[Channel, str]:
 
 
 def _unknown(tag: int) -> str:
-    return f"PRECONDITION_FAILED - unknown delivery tag {tag}"
+    return f"PRECONDITION_FAILED - unknown delivery tag {tag % 2**64}"
 
 
 def _back_in_queue(ch: Channel, queue: str, count: int) -> list[bytes]:
@@ -61,7 +61,7 @@ def test_fact_174_tag_zero_and_multiple_is_all(bench: Bench) -> None:
 
 @fact(174)
 @pytest.mark.parametrize("method", [Basic.Ack, Basic.Nack, Basic.Reject])
-@pytest.mark.parametrize("tag", [0, 7])
+@pytest.mark.parametrize("tag", [0, 7, -1])
 def test_fact_174_unknown_tag(
     ch: Channel, method: type[Basic.Ack | Basic.Nack | Basic.Reject], tag: int
 ) -> None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from pamqp.commands import Basic, Connection, Tx
+from pamqp.commands import Basic, Connection, Queue, Tx
 
 from .conftest import Bench
 from .marks import fact
@@ -104,6 +104,36 @@ def test_fact_154_what_the_disk_refused_is_nacked(memory_bench: Bench) -> None:
     ch.publish(b"1", key="durable", properties=PERSISTENT)
     memory_bench.node.break_disk()
     assert ch.expect(Basic.Nack).delivery_tag == 1
+
+
+@fact(154)
+def test_fact_154_what_a_broken_disk_would_refuse_is_nacked(memory_bench: Bench) -> None:
+    ch = memory_bench.channel()
+    ch.declare_queue("durable", durable=True)
+    ch.declare_queue("transient")
+    ch.confirm()
+    memory_bench.node.break_disk()
+    ch.publish(b"1", key="durable", properties=PERSISTENT)
+    assert ch.peer.expect(Connection.Blocked).reason == "low on disk"
+    assert ch.expect(Basic.Nack).delivery_tag == 1
+    other = memory_bench.channel()
+    other.confirm()
+    other.publish(b"2", key="transient")
+    other.peer.expect(Connection.Blocked)
+    assert other.expect(Basic.Ack).delivery_tag == 1
+
+
+@fact(154)
+def test_fact_154_nothing_durable_on_a_broken_disk(memory_bench: Bench) -> None:
+    ch = _on_a_slow_disk(memory_bench)
+    ch.send(Queue.Declare(queue="waits", durable=True))
+    late = memory_bench.channel()
+    memory_bench.node.break_disk()
+    why = "INTERNAL_ERROR - the broker's disk failed: nothing can be made durable, see its log"
+    ch.peer.expect_connection_close(541, why)
+    late.declare_queue("transient too")
+    late.send(Queue.Declare(queue="late", durable=True))
+    late.peer.expect_connection_close(541, why)
 
 
 @fact(51, 20)

@@ -34,10 +34,11 @@ def test_fact_069_more_channels_than_negotiated(bench: Bench) -> None:
     peer.channel(1).open()
     peer.channel(2).open()
     peer.send(3, commands.Channel.Open())
-    peer.expect_connection_close(
+    close = peer.expect_connection_close(
         530,
         "NOT_ALLOWED - number of channels opened (2) has reached the negotiated channel_max (2)",
     )
+    assert (close.class_id, close.method_id) == (0, 0)
 
 
 @fact(69)

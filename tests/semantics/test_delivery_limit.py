@@ -112,3 +112,18 @@ def test_fact_178_a_lost_channel_counts(bench: Bench) -> None:
     other.close()
     ch.wait_ready(queue, 1)
     assert ch.must_get(queue).headers == {"x-delivery-count": 1}
+
+
+@fact(221)
+@pytest.mark.parametrize("clean", [True, False], ids=["clean", "unclean"])
+def test_fact_221_a_restart_goes_on_counting(memory_bench: Bench, clean: bool) -> None:
+    bench = memory_bench
+    ch, queue = _limited(bench, 5)
+    ch.fill(queue, b"1", b"2", properties=Basic.Properties(delivery_mode=2))
+    for _ in range(2):
+        ch.nack(ch.must_get(queue).tag)
+    bench.advance(0.1)
+    bench.broker.restart(clean=clean)
+    ch = bench.channel()
+    assert ch.must_get(queue).headers == {"x-delivery-count": 2}
+    assert ch.must_get(queue).headers == {}

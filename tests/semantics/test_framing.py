@@ -196,6 +196,11 @@ def test_fact_062_content_on_channel_zero(bench: Bench) -> None:
     peer = bench.connect()
     peer.send_raw(wire.header(0, 1))
     peer.expect_connection_close(505)
+    peer = bench.connect()
+    peer.send_raw(wire.publish(0, "", "q"))
+    peer.expect_connection_close(
+        504, "CHANNEL_ERROR - unexpected method in connection state running", method=Basic.Publish
+    )
 
 
 @fact(62)

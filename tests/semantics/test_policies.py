@@ -1,4 +1,4 @@
-"""Policies as clients see them (facts 92, 135, 136); they are set from inside, in memory only."""
+"""Policies as clients see them (facts 92, 135, 136): set from inside, in memory only."""
 
 from __future__ import annotations
 
@@ -90,3 +90,41 @@ def test_fact_136_a_policy_holds_at_once_and_after_a_restart(memory_bench: Bench
     ch = memory_bench.channel()
     assert ch.queue_exists("q")
     assert _lifetime_s(memory_bench, ch, "q") == 20
+
+
+@fact(135)
+def test_fact_135_dead_letters_go_where_the_argument_says(memory_bench: Bench) -> None:
+    """Each of exchange and key by itself; a policy fills in what no argument gives, at once."""
+    ch = memory_bench.channel()
+    for name in ("argued", "set", "k"):
+        ch.declare_queue(name)
+    _set(memory_bench, "p", "^q", dead_letter_exchange="", dead_letter_routing_key="set")
+    ch.declare_queue("q1")
+    ch.declare_queue(
+        "q2",
+        arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "argued"},
+    )
+    for queue in ("q1", "q2"):
+        ch.fill(queue, queue.encode())
+        ch.reject(ch.must_get(queue).tag, requeue=False)
+    ch.sync()
+    assert (ch.get_bodies("argued"), ch.get_bodies("set")) == ([b"q2"], [b"q1"])
+    _set(memory_bench, "p", "^q", dead_letter_exchange="", dead_letter_routing_key="k")
+    ch.fill("q1", b"later")
+    ch.reject(ch.must_get("q1").tag, requeue=False)
+    ch.sync()
+    assert ch.get_bodies("k") == [b"later"]
+
+
+@fact(136)
+def test_fact_136_a_policy_with_settings_of_another_type_does_not_hold(
+    memory_bench: Bench,
+) -> None:
+    """The next one does."""
+    ch = memory_bench.channel()
+    _set(memory_bench, "high", "^q", 9, max_age="1D", max_length=1)
+    _set(memory_bench, "low", "^q", 1, max_length=2)
+    ch.declare_queue("q")
+    for body in (b"1", b"2", b"3"):
+        ch.publish(body, key="q")
+    assert ch.get_bodies("q") == [b"2", b"3"]

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from pamqp.commands import Basic, Queue
+from pamqp.common import FieldTable
 
 from . import wire
 from .conftest import Bench
@@ -102,8 +103,12 @@ def test_fact_113_first_difference_is_reported(bench: Bench) -> None:
         406,
         _mismatch(queue, "auto_delete", "'true'", "'false'"),
     )
-    close = ch.fails(Queue.Declare(queue=queue, durable=True), 406)
+    arguments: FieldTable = {"x-max-length": 1, "x-message-ttl": 1}
+    close = ch.fails(Queue.Declare(queue=queue, durable=True, arguments=arguments), 406)
     assert "inequivalent arg 'x-expires'" in close.reply_text
+    arguments["x-expires"] = 60000
+    close = ch.fails(Queue.Declare(queue=queue, durable=True, arguments=arguments), 406)
+    assert "inequivalent arg 'x-message-ttl'" in close.reply_text
 
 
 @fact(114)
@@ -260,6 +265,18 @@ BAD_ARGUMENTS: list[tuple[dict[str, wire.Typed], str, str]] = [
     ({"x-max-priority": wire.int32(256)}, "x-max-priority", "{max_value_exceeded,256}"),
     ({"x-max-priority": wire.int32(-1)}, "x-max-priority", "{value_negative,-1}"),
     ({"x-overflow": wire.text("spill")}, "x-overflow", "invalid_overflow"),
+    (
+        {"x-queue-mode": wire.text("eager")},
+        "x-queue-mode",
+        "\"unsupported queue mode 'eager'\"",
+    ),
+    ({"x-queue-version": wire.int32(3)}, "x-queue-version", "\"unsupported queue version '3'\""),
+    (
+        # Of several mistakes the one that RabbitMQ looks for first.
+        {"x-max-length": wire.int32(-1), "x-expires": wire.int32(0)},
+        "x-expires",
+        "{value_zero,0}",
+    ),
     (
         {"x-dead-letter-routing-key": wire.text("k")},
         "x-dead-letter-routing-key",

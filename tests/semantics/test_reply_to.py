@@ -121,6 +121,7 @@ def test_fact_225_declaring_the_address_asks_whether_it_lives(bench: Bench) -> N
         ok = responder.expect(Queue.DeclareOk)
         assert (ok.queue, ok.message_count, ok.consumer_count) == (address, 0, 1)
     ch.peer.close()
+    responder.declare_queue(PSEUDO)
     responder.peer.send_raw(wire.queue_declare(responder.number, address, {}, PASSIVE))
     responder.expect_channel_close(404, f"NOT_FOUND - no queue '{address}' in vhost '/'")
 

@@ -65,6 +65,17 @@ def test_fact_092_missing_alternate_exchange_is_ignored(bench: Bench) -> None:
 
 
 @fact(92)
+def test_fact_092_default_exchange_as_an_alternate_leads_nowhere(bench: Bench) -> None:
+    ch = bench.channel()
+    x, queue = bench.name("x"), bench.name()
+    ch.declare_exchange(x, arguments={"alternate-exchange": ""})
+    ch.declare_queue(queue)
+    ch.publish(b"m", exchange=x, key=queue, mandatory=True)
+    assert ch.expect_return().body == b"m"
+    assert ch.get_bodies(queue) == []
+
+
+@fact(92)
 def test_fact_092_alternate_applies_to_each_exchange_of_a_chain(bench: Bench) -> None:
     ch = bench.channel()
     outer, inner, alternate = bench.name("o"), bench.name("i"), bench.name("alt")
@@ -290,11 +301,12 @@ def test_fact_106_other_elements_are_ignored(bench: Bench) -> None:
 
 @fact(106)
 @pytest.mark.parametrize("name", ["CC", "BCC"])
-def test_fact_106_not_an_array(ch: Channel, name: str) -> None:
-    ch.publish(exchange="amq.direct", key="k", headers={name: "text"})
+@pytest.mark.parametrize(("value", "kind"), [("text", "longstr"), (None, "void")])
+def test_fact_106_not_an_array(ch: Channel, name: str, value: str | None, kind: str) -> None:
+    ch.publish(exchange="amq.direct", key="k", headers={name: value})
     ch.expect_channel_close(
         406,
-        f'PRECONDITION_FAILED - invalid message: {{unacceptable_type_in_header,"{name}",longstr}}',
+        f'PRECONDITION_FAILED - invalid message: {{unacceptable_type_in_header,"{name}",{kind}}}',
         method=Basic.Publish,
     )
 

@@ -17,7 +17,7 @@ def test_fact_231_a_stream_is_refused(bench: Bench) -> None:
         Queue.Declare(queue=queue, durable=True, arguments={"x-queue-type": "stream"}),
         406,
         f"PRECONDITION_FAILED - invalid arg 'x-queue-type' for queue '{queue}' in vhost '/': "
-        "unsupported queue type 'stream'",
+        "\"unsupported queue type 'stream'\"",
     )
     assert not ch.queue_exists(queue)
 

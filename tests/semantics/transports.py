@@ -15,7 +15,7 @@ from amqbroker.auth.passwords import verify
 from amqbroker.config import Config, Permission, Vhost
 from amqbroker.config import User as ConfiguredUser
 from amqbroker.core.memory import ReadRequest
-from amqbroker.errors import DiskError
+from amqbroker.errors import DiskError, DiskFullError
 from amqbroker.node import Node, PeerInfo
 from amqbroker.store.journal import Batch, Journal
 from amqbroker.store.records import JOURNAL_MAGIC, file_header
@@ -67,6 +67,8 @@ class SocketTransport:
 WALL_AT_ZERO = 1_700_000_000.0
 
 ALL = (".*", ".*", ".*")
+# How many passwords a node in memory has checked at a time.
+PASSWORD_CHECKS = 2
 
 
 class User(NamedTuple):
@@ -175,7 +177,7 @@ class MemoryDisk:
     def write(self, batch: Batch) -> None:
         """Carry out a batch."""
         for write in batch.segments:
-            assert write.creates == (write.name not in self.segments)
+            assert write.offset == len(self.segments.get(write.name, b""))
             self.segments[write.name] = self.segments.get(write.name, b"") + b"".join(write.chunks)
         number = batch.file_number
         before = b"" if batch.starts_file else self.files[number]
@@ -271,7 +273,7 @@ class NodeBroker(Broker):
                 node.client_received(connection_id, data, self.now)
                 busy = True
         node.settle(self.now)
-        for check in node.take_password_checks():
+        for check in node.take_password_checks(PASSWORD_CHECKS):
             node.password_checked(check, verify(check.stored, check.password), self.now)
             busy = True
         busy = self._write_journal() or busy
@@ -304,8 +306,12 @@ class NodeBroker(Broker):
         if self._batch is None or self.disk_is_slow:
             return False
         batch, self._batch = self._batch, None
-        self._disk.write(batch)
-        self.node.journal_synced(batch.position)
+        try:
+            self._disk.write(batch)
+        except DiskFullError as error:
+            self.node.journal_refused(str(error), self.now)
+        else:
+            self.node.journal_synced(batch.position)
         return True
 
     def restart(self, *, clean: bool) -> None:
@@ -327,6 +333,7 @@ class NodeBroker(Broker):
 
     def measured(self, *, memory_is_low: bool = False, disk_is_low: bool = False) -> None:
         """The edge measured memory and disk."""
+        self.node.serving(1 << 20)
         self.node.limit_memory(1000, 1 << 30)
         self.node.limit_disk(1000)
         self.node.memory_measured(2000 if memory_is_low else 1, self.now)

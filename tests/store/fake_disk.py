@@ -8,7 +8,7 @@ full.
 
 from __future__ import annotations
 
-from amqbroker.errors import DiskError
+from amqbroker.errors import DiskError, DiskFullError
 
 
 class _Inode:
@@ -37,7 +37,7 @@ class FakeFile:
         room = self._disk.free_bytes()
         inode.data += data[:room]
         if len(data) > room:
-            raise DiskError(f"cannot write to {self._name}: No space left on device")
+            raise DiskFullError(f"cannot write to {self._name}: No space left on device")
 
     def sync(self) -> None:
         """What was written survives a crash."""

@@ -17,7 +17,7 @@ from amqbroker.store import backup as backup_module
 from amqbroker.store.backup import Backup, GrowingFiles
 from amqbroker.store.files import DataFolder, RealDisk, open_data_folder
 from amqbroker.store.inspect import inspect_folder, stored_messages
-from amqbroker.store.journal import QueueLog
+from amqbroker.store.queue_log import QueueLog
 from amqbroker.store.records import journal_name
 from amqbroker.store.segments import SegmentWriter, segment_name
 from tests.store.helpers import make_message, take

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from amqbroker.message import PENDING, SETTLED, VOLATILE, WRITTEN, Entry
-from amqbroker.store.journal import WAITING_RANGES_MAX, Batch, Journal, QueueLog
+from amqbroker.store.journal import WAITING_RANGES_MAX, Batch, Journal
+from amqbroker.store.queue_log import QueueLog
 from amqbroker.store.records import (
     JOURNAL_MAGIC,
     BlockReader,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
+from amqbroker.errors import DiskFullError
 from amqbroker.message import PENDING, WRITTEN, Entry
-from amqbroker.store.journal import Batch
+from amqbroker.store.journal import RELIEF, Batch
 from tests.store.fake_disk import FakeDisk
 from tests.store.helpers import Store, make_message
 
@@ -135,22 +136,46 @@ class JournalModel(RuleBasedStateMachine):
         if self.batch is not None:
             number = self.batch.file_number
             self.one_file_is_enough = all(entry.file == number for entry in self.live.values())
-        else:
+        elif not self.store.journal.full:
             assert all(entry.state == WRITTEN for entry in self.live.values())
 
     @precondition(lambda self: self.batch is not None)
-    @rule()
-    def write(self) -> None:
+    @rule(room=st.one_of(st.none(), st.integers(0, 300)))
+    def write(self, room: int | None) -> None:
+        """The disk may have room for so many bytes only."""
         assert self.batch is not None
-        self.store.files.write(self.batch)
+        if room is not None:
+            self.disk.capacity_bytes += room - self.disk.free_bytes()
+        try:
+            self.store.files.write(self.batch)
+        except DiskFullError:
+            self.refuse()
+            return
+        finally:
+            self.disk.capacity_bytes = 1 << 40
         self.store.journal.synced(self.batch.position)
-        assert self.store.journal.synced_position == self.batch.position
+        if self.batch.position != RELIEF:
+            assert self.store.journal.synced_position == self.batch.position
         if self.batch.sync:
             self.confirmed |= {key for key in self.taken if key in self.live}
             self.maybe = self.maybe[self.taken_definitions :]
         if self.one_file_is_enough:
             assert sum(name.startswith("journal-") for name in self.disk.names()) == 1
         self.batch = None
+
+    def refuse(self) -> None:
+        """All of the batch waits again. A crash may bring back what was undone."""
+        self.unsure |= set(self.taken)
+        self.store.journal.refused("no room")
+        self.batch = None
+        assert self.store.journal.full
+        for key in self.confirmed:
+            assert self.live[key].state == WRITTEN
+
+    @precondition(lambda self: self.batch is None)
+    @rule(tries_all=st.booleans())
+    def retry(self, tries_all: bool) -> None:
+        self.store.journal.retry(tries_all=tries_all)
 
     @rule(
         kept_bytes=st.integers(0, 400),
@@ -174,6 +199,7 @@ class JournalModel(RuleBasedStateMachine):
         for key in marked:
             self.live[key].redelivered = True
         expected = already | set(marked)
+        self.store.journal.retry(tries_all=True)
         self.store.journal.stop([self.live[key] for key in sorted(expected)])
         self.store.commit()
         self.confirmed = set(self.live)

@@ -14,6 +14,7 @@ from amqbroker.store.records import (
     BLOCK_BYTES,
     BLOCK_HEADER_BYTES,
     DEFINE,
+    DELIVERIES,
     FILE_HEADER_BYTES,
     FORMAT_VERSION,
     JOURNAL_MAGIC,
@@ -68,6 +69,9 @@ class Collector(RecordVisitor):
     def on_settled(self, queue_id: int, first: int, last: int) -> None:
         self.seen.append(("settled", queue_id, first, last))
 
+    def on_deliveries(self, queue_id: int, index: int, deliveries: int) -> None:
+        self.seen.append(("deliveries", queue_id, index, deliveries))
+
     def on_redelivered(self, queue_id: int, first: int, last: int) -> None:
         self.seen.append(("redelivered", queue_id, first, last))
 
@@ -113,6 +117,7 @@ records = st.one_of(
     publishes,
     st.tuples(st.just("settled"), numbers, st.lists(pairs, min_size=1, max_size=4)),
     st.tuples(st.just("redelivered"), numbers, st.lists(pairs, min_size=1, max_size=4)),
+    st.tuples(st.just("deliveries"), numbers, st.lists(pairs, min_size=1, max_size=4)),
     st.tuples(st.just("define"), st.binary(max_size=50), st.binary(max_size=50)),
     st.tuples(st.just("undefine"), st.binary(max_size=50)),
     st.tuples(st.just("stopped")),
@@ -141,6 +146,9 @@ def write(writer: BlockWriter, record: object) -> list[tuple[object, ...]]:
         case ("redelivered", int(queue_id), list(ranges)):
             writer.ranges(REDELIVERED_RANGES, queue_id, ranges)
             return [("redelivered", queue_id, *part) for part in ranges]
+        case ("deliveries", int(queue_id), list(counts)):
+            writer.ranges(DELIVERIES, queue_id, counts)
+            return [("deliveries", queue_id, *part) for part in counts]
         case ("define", bytes(key), bytes(value)):
             writer.define(key, value)
         case ("undefine", bytes(key)):

@@ -1,0 +1,1 @@
+"""RabbitMQ beside amqbroker: the same small scenarios on both, and what their clients saw."""

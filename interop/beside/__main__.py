@@ -1,0 +1,110 @@
+"""`python -m interop.beside`: RabbitMQ and amqbroker side by side; every difference is printed.
+
+Differences that are meant stand in docs/DIFFERENCES.md. One that is not listed there is a failure,
+and so is a listed one that is no more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from interop.beside import brokers, catalogue, compare
+from interop.beside.brokers import Broker
+from interop.broker import BrokerFailedError
+from interop.clients.python.address import Address
+
+DIFFERENCES: Final = Path(__file__).parents[2] / "docs" / "DIFFERENCES.md"
+_ROW: Final = re.compile(r"^\| `(.+?)` \| (.+) \|$", re.MULTILINE)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0 if nothing differs but what is listed."""
+    options = _parser().parse_args(arguments)
+    scenarios = catalogue.load()
+    listed = dict(_ROW.findall(DIFFERENCES.read_text(encoding="utf-8")))
+    if wrong := [name for name in listed if not any(_is_for(name, s.name) for s in scenarios)]:
+        print(f"{DIFFERENCES.name} lists scenarios that are not there: {', '.join(wrong)}")
+        return 1
+    if options.only:
+        scenarios = [s for s in scenarios if any(word in s.name for word in options.only)]
+    if options.list:
+        print("\n".join(each.name for each in scenarios))
+        return 0
+    started = time.monotonic()
+    try:
+        with ExitStack() as stack:
+            theirs = _broker("RabbitMQ", options.rabbitmq, stack)
+            ours = _broker("amqbroker", options.ours, stack)
+            print(f"both ready after {time.monotonic() - started:.0f} s", flush=True)
+            found = compare.run(theirs, ours, scenarios)
+    except (brokers.NoBrokerError, BrokerFailedError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    if options.show:
+        for each in found:
+            print(f"\n{each.scenario.name}")
+            print("\n".join(f"      {line}" for line in each.theirs.lines))
+    failures = _report(found, listed)
+    print(f"\n{len(found)} scenarios in {time.monotonic() - started:.0f} s, {failures} failures")
+    return 1 if failures else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m interop.beside", description=__doc__)
+    parser.add_argument(
+        "--only", nargs="+", metavar="WORD", help="scenarios with this in their names"
+    )
+    parser.add_argument("--list", action="store_true", help="list the scenarios' names")
+    parser.add_argument("--show", action="store_true", help="print all that RabbitMQ's clients saw")
+    parser.add_argument("--rabbitmq", metavar="URI", help="a RabbitMQ that runs already")
+    parser.add_argument("--ours", metavar="URI", help="an amqbroker that runs already")
+    return parser
+
+
+def _broker(name: str, uri: str | None, stack: ExitStack) -> Broker:
+    if uri:
+        return Broker(name, Address.parse(uri))
+    start = brokers.rabbitmq if name == "RabbitMQ" else brokers.ours
+    return stack.enter_context(start())
+
+
+def _is_for(listed: str, name: str) -> bool:
+    return name.startswith(listed[:-1]) if listed.endswith("*") else name == listed
+
+
+def _report(found: list[compare.Comparison], listed: dict[str, str]) -> int:
+    """Print what is wrong and return how much it is."""
+    failures = 0
+    seen: dict[str, bool] = {}
+    for each in found:
+        name = each.scenario.name
+        entries = [entry for entry in listed if _is_for(entry, name)]
+        for entry in entries:
+            seen[entry] = seen.get(entry, False) or each.differs
+        if each.theirs.stopped and each.ours.stopped:
+            print(f"\n{name} waits for what neither sends")
+        elif each.differs and not entries:
+            print(f"\n{name} differs")
+        else:
+            continue
+        failures += 1
+        print(each.text() or "\n".join(f"    {line}" for line in each.theirs.lines))
+    for entry in [entry for entry, differs in seen.items() if not differs]:
+        failures += 1
+        print(f"\n{entry} is listed, yet differs no more: {listed[entry]}")
+    slow = sorted(
+        (max(each.theirs.seconds, each.ours.seconds), each.scenario.name) for each in found
+    )
+    print("\nslowest: " + ", ".join(f"{name} {seconds:.1f} s" for seconds, name in slow[-3:]))
+    return failures
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""Direct reply-to."""
+
+from __future__ import annotations
+
+from interop.beside.catalogue import scenario
+from interop.beside.stage import Stage
+
+_NAME = "amq.rabbitmq.reply-to"
+
+
+@scenario
+def request_and_reply(s: Stage) -> None:
+    client, server = s.channel(), s.channel()
+    server.declare(s.q())
+    client.consume(_NAME, "r", no_ack=True)
+    client.publish("", s.q(), b"request", reply_to=_NAME, correlation_id="c")
+    s.settle()
+    request = server.get(s.q())
+    name = request.properties.reply_to
+    server.publish("", name, b"reply", correlation_id="c", mandatory=True)
+    client.deliveries(1)
+    server.publish("", name, b"another", delivery_mode=2, headers={"a": 1})
+    client.deliveries(1)
+    server.declare(name, passive=True)
+    server.declare(name)
+    client.cancel("r")
+    server.publish("", name, b"too late")
+    server.publish("", name, b"too late", mandatory=True)
+    server.wait_returns(1)
+    server.declare(name, passive=True)
+
+
+@scenario
+def mistakes(s: Stage) -> None:
+    ch = s.channel()
+    ch.declare(s.q())
+    ch.consume(_NAME, "r")
+    ch.publish("", s.q(), b"1", reply_to=_NAME)
+    ch.wait_closed()
+    ch.consume(_NAME, "r", no_ack=True)
+    ch.consume(_NAME, "second", no_ack=True)
+    ch.declare(_NAME)
+    ch.declare(_NAME, passive=True)
+    ch.get(_NAME)
+    ch.bind(_NAME, "amq.direct", "k")
+    ch.purge(_NAME)
+    ch.delete(_NAME)
+    ch.declare(f"{_NAME}.nonsense", passive=True)
+    ch.publish("", f"{_NAME}.nonsense", b"1", mandatory=True)
+    ch.wait_returns(1)
+    ch.publish("", _NAME, b"1", mandatory=True)
+    ch.wait_returns(1)
+
+
+@scenario
+def after_the_client_has_gone(s: Stage) -> None:
+    client, server = s.channel(), s.channel()
+    server.declare(s.q())
+    client.consume(_NAME, "r", no_ack=True)
+    client.publish("", s.q(), b"request", reply_to=_NAME)
+    s.settle()
+    name = server.get(s.q()).properties.reply_to
+    client.close()
+    server.publish("", name, b"to nobody", mandatory=True)
+    server.wait_returns(1)
+    server.confirm()
+    server.publish("", name, b"to nobody")
+    server.confirms()
+
+
+@scenario
+def confirmed(s: Stage) -> None:
+    client, server = s.channel(), s.channel()
+    server.declare(s.q())
+    client.consume(_NAME, "r", no_ack=True)
+    client.confirm()
+    client.publish("", s.q(), b"request", reply_to=_NAME)
+    client.confirms()
+    name = server.get(s.q()).properties.reply_to
+    server.confirm()
+    server.publish("", name, b"reply")
+    server.confirms()
+    client.deliveries(1)
+
+
+@scenario
+def other_names(s: Stage) -> None:
+    """Any other reply-to is left as it is."""
+    ch = s.channel()
+    ch.declare(s.q())
+    for name in ("amq.rabbitmq.reply-to.x", "my-replies", "amq.rabbitmq.reply-t"):
+        ch.publish("", s.q(), b"1", reply_to=name)
+        s.settle()
+        ch.get(s.q())
