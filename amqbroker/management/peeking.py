@@ -18,8 +18,9 @@ from typing import Final, final
 from amqbroker.core.line import Line
 from amqbroker.core.queue import Queue
 from amqbroker.message import Message
-from amqbroker.store.backlog import Segment, SegmentPiece
+from amqbroker.store.backlog import SegmentPiece
 from amqbroker.store.records import FILE_HEADER_BYTES
+from amqbroker.store.segment import Segment
 from amqbroker.store.segments import REDELIVERED, SegmentReader
 
 PIECE_BYTES: Final = 64 * 1024

@@ -27,7 +27,6 @@ from mypy_extensions import i64
 
 from amqbroker.errors import DiskError
 from amqbroker.message import WRITTEN, Entry, Message
-from amqbroker.store.backlog import Segment
 from amqbroker.store.ranges import Ranges
 from amqbroker.store.records import (
     BLOCK_HEADER_BYTES,
@@ -45,6 +44,7 @@ from amqbroker.store.records import (
     read_message,
     read_records,
 )
+from amqbroker.store.segment import Segment
 
 NO_QUEUE: Final = -1
 

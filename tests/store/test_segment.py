@@ -1,4 +1,4 @@
-"""Messages that were read from segments, or taken before they were in one, and go to disk again."""
+"""Messages that were read from a segment, or were in none, and go to disk again."""
 
 from __future__ import annotations
 
