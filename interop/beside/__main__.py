@@ -7,6 +7,7 @@ and so is a listed one that is no more.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 import time
@@ -15,7 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from interop.beside import brokers, catalogue, compare
+from interop.beside import brokers, catalogue, compare, definitions
 from interop.beside.brokers import Broker
 from interop.broker import BrokerFailedError
 from interop.clients.python.address import Address
@@ -36,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         scenarios = [s for s in scenarios if any(word in s.name for word in options.only)]
     if options.list:
         print("\n".join(each.name for each in scenarios))
+        return 0
+    if options.definitions:
+        print(json.dumps(definitions.definitions(), indent=2))
         return 0
     started = time.monotonic()
     try:
@@ -62,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m interop.beside", description=__doc__)
     parser.add_argument(
         "--only", nargs="+", metavar="WORD", help="scenarios with this in their names"
+    )
+    parser.add_argument(
+        "--definitions", action="store_true", help="print what a running RabbitMQ must import first"
     )
     parser.add_argument("--list", action="store_true", help="list the scenarios' names")
     parser.add_argument("--show", action="store_true", help="print all that RabbitMQ's clients saw")

@@ -242,7 +242,7 @@ _BAD = {
 def bad_frames(s: Stage, what: str) -> None:
     ch = s.channel()
     ch.connection.send_bytes(_BAD[what])
-    ch.connection.wait(lambda: False, "the end of the connection", 5.0)
+    ch.connection.wait(lambda: False, "the end of the connection", 2.0)
     s.note(ch.connection.closed)
 
 
