@@ -102,7 +102,7 @@ def dump(
             fail(EXIT_USAGE, f"{path} has no durable queue '{queue}'")
         if queue is None:
             for definition in definitions_of(recovered):
-                if vhost in (None, definition["vhost"]):
+                if vhost is None or definition.get("vhost") == vhost:
                     printer.definition(definition)
         for queue_id in wanted:
             printer.begin_queue(*names[queue_id])
@@ -147,11 +147,19 @@ def queue_names(recovered: Recovered) -> dict[int, tuple[str, str]]:
 
 
 def definitions_of(recovered: Recovered) -> list[dict[str, object]]:
-    """Exchanges, queues and bindings as plain values, in this order."""
+    """Virtual hosts, users, exchanges, queues and bindings as plain values, in this order. Of a
+    password's hash only the kind is shown."""
+    from amqbroker.auth.passwords import hashing_algorithm
     from amqbroker.core import definitions as core
     from amqbroker.wire.tables import decode_table
 
-    order = {core.EXCHANGE_KIND: "exchange", core.QUEUE_KIND: "queue", core.BINDING_KIND: "binding"}
+    order = {
+        core.VHOST_KIND: "vhost",
+        core.USER_KIND: "user",
+        core.EXCHANGE_KIND: "exchange",
+        core.QUEUE_KIND: "queue",
+        core.BINDING_KIND: "binding",
+    }
     found: list[dict[str, object]] = []
     for key, value in recovered.definitions.items():
         reader = core.KeyReader(key)
@@ -171,6 +179,12 @@ def definitions_of(recovered: Recovered) -> list[dict[str, object]]:
                     "arguments": binding.arguments,
                 }
             )
+        elif what in ("vhost", "user"):
+            fields: dict[str, object] = dict(decode_table(value, 0))
+            stored = fields.get("password_hash")
+            if isinstance(stored, str):
+                fields["password_hash"] = hashing_algorithm(stored)
+            found.append({"what": what, "name": reader.name(), **fields})
         elif what:
             vhost, name = reader.name(), reader.name()
             found.append({"what": what, "vhost": vhost, "name": name, **decode_table(value, 0)})
@@ -307,7 +321,7 @@ def _queues_as_text(report: FolderReport) -> None:
     others = ("exchange", "binding")
     counts = dict.fromkeys(others, 0)
     for definition in definitions_of(report.recovered):
-        if definition["what"] != "queue":
+        if definition["what"] in counts:
             counts[str(definition["what"])] += 1
     click.echo(
         f"\nDefinitions: {shown_count(len(names), 'durable queue')}, "

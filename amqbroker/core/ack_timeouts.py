@@ -151,9 +151,9 @@ class AckWatch(TimerTarget):
         who = "basic.get" if self.consumer is None else f"consumer '{self.consumer.tag}'"
         client.broker.log(
             log.WARNING,
-            f"connection {client.name}, channel {channel.number}: {len(old)} deliveries of queue "
-            f"'{self.queue.name}' to {who} were not acknowledged within {allowed_ms} ms and go "
-            "back to the queue",
+            f"connection {client.name}, channel {channel.number}: {who} did not acknowledge within "
+            f"{allowed_ms} ms what it got from queue '{self.queue.name}'; back in the queue: "
+            f"{len(old)}",
             connection=client.name,
             channel=int(channel.number),
             user=client.user.name,

@@ -98,13 +98,16 @@ def _loopback_only(user: str) -> str:
 
 
 def password_checked(client: Client, stored: str | None, right: bool) -> None:
-    """The answer to a PasswordCheck: go on with the handshake, or refuse the login."""
+    """The answer to a PasswordCheck: go on with the handshake, or refuse the login; or take a new
+    secret, or refuse it."""
     credentials = client.credentials
     client.credentials = None
     if credentials is None or client.is_closing():
         return
     users = client.broker.users
-    if not users.may_come_from(credentials.user, client.host):
+    if client.handshake.state == handshake.RUNNING:
+        _secret_checked(client, credentials, stored, right)
+    elif not users.may_come_from(credentials.user, client.host):
         _login_refused(client, credentials, _loopback_only(credentials.user))
     elif right and stored is not None:
         users.remember(credentials.user, stored, credentials.password)
@@ -190,9 +193,26 @@ def _enter(client: Client, name: str) -> VirtualHost:
 
 
 def _update_secret(client: Client, frame: m.ConnectionUpdateSecret) -> None:
-    """A new password is only a formality here: users have one password, and it was checked at
-    login."""
-    if client.broker.users.recall(client.user.name, handshake.octets_of(frame.new_secret)):
+    """A new secret is the user's password as it is now; it may have changed since the login."""
+    users = client.broker.users
+    name = client.user.name
+    secret = handshake.octets_of(frame.new_secret)
+    if users.recall(name, secret):
         client.send(0, m.ConnectionUpdateSecretOk())
     else:
-        raise not_allowed("New secret was refused by one of the backends")
+        client.credentials = Credentials(name, secret)
+        check = PasswordCheck(client.id, users.password_hash(name), secret)
+        client.broker.logins.add(client.host, name, check)
+
+
+def _secret_checked(
+    client: Client, credentials: Credentials, stored: str | None, right: bool
+) -> None:
+    if right and stored is not None:
+        client.broker.users.remember(credentials.user, stored, credentials.password)
+        client.send(0, m.ConnectionUpdateSecretOk())
+        return
+    error = not_allowed("New secret was refused by one of the backends")
+    error.class_id = m.ConnectionUpdateSecret.index >> 16
+    error.method_id = m.ConnectionUpdateSecret.index & 0xFFFF
+    client.close(error)

@@ -305,7 +305,7 @@ class Queue:
     def discard(self, entries: list[QueueEntry], reason: int) -> None:
         """Entries that are neither ready nor outstanding leave for this reason: to the dead-letter
         exchange at the end of the turn (discard.py), or for ever."""
-        if self.rules.dead_letter_exchange is not None:
+        if self.rules.dead_letter_exchange is not None and not self.deleted:
             self.turn.discards.append(Discard(self, entries, reason))
             self.turn.discarded += len(entries)
             return

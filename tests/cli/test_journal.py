@@ -145,8 +145,12 @@ def test_dump_prints_definitions_and_messages(folder: Path) -> None:
     result = invoke("dump", "--data-dir", str(folder), "--bodies")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert lines[0].startswith("exchange: vhost '/', name 'logs', type 'topic'")
+    assert lines[2].startswith("exchange: vhost '/', name 'logs', type 'topic'")
     assert any(line.startswith("queue: vhost '/', name 'tasks'") for line in lines)
+    assert any(line.startswith("vhost: name '/', ") for line in lines)
+    (user,) = (line for line in lines if line.startswith("user: "))
+    assert user.startswith("user: name 'guest', ")
+    assert "password_hash 'rabbit_password_hashing_sha256'" in user
     (binding,) = (line for line in lines if line.startswith("binding: "))
     assert "source 'logs', destination_type 'queue', destination 'tasks'" in binding
     at = lines.index("Messages of queue 'tasks' in vhost '/'")

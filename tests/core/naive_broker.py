@@ -7,6 +7,10 @@ which order and with which marks, who may take one, and what is left afterwards.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
+
+# What becomes of a delivery.
+Outcome = Literal["ack", "requeue", "reject"]
 
 
 def priority_of(body: bytes) -> int:
@@ -25,6 +29,7 @@ class NaiveMessage:
     expires_at: float | None = None
     redelivered: bool = False
     seen: bool = False  # it was offered to consumers
+    died: bool = False  # it is a dead letter
 
     def place(self) -> tuple[int, int]:
         """What a queue is sorted by."""
@@ -74,9 +79,16 @@ class NaiveQueue:
     limit: int | None = None
     limit_bytes: int | None = None
     refuses: bool = False
+    dies_to: str = ""  # the queue that gets its dead letters
+    dying: list[NaiveMessage] = field(default_factory=list)  # on their way there
 
     def publish(
-        self, body: bytes, persistent: bool, now: float = 0.0, lifetime: float | None = None
+        self,
+        body: bytes,
+        persistent: bool,
+        now: float = 0.0,
+        lifetime: float | None = None,
+        died: bool = False,
     ) -> bool:
         """One more at the end; False if it is refused."""
         if self.deleted:
@@ -86,7 +98,7 @@ class NaiveQueue:
         priority = min(priority_of(body), self.max_priority)
         lifetimes = [each for each in (lifetime, self.lifetime) if each is not None]
         expires_at = now + min(lifetimes) if lifetimes else None
-        self._put(NaiveMessage(self.next_index, body, persistent, priority, expires_at))
+        self._put(NaiveMessage(self.next_index, body, persistent, priority, expires_at, died=died))
         self.next_index += 1
         return True
 
@@ -103,12 +115,17 @@ class NaiveQueue:
             head = self.ready[0]
             if head.expires_at is None or head.expires_at > now or not (head.seen or with_new):
                 break
-            del self.ready[0]
+            self.die(self.ready.pop(0))
 
     def shrink(self) -> None:
         """What is too much goes from the head."""
         while not self.refuses and self.ready and self._is_too_long():
-            del self.ready[0]
+            self.die(self.ready.pop(0))
+
+    def die(self, message: NaiveMessage) -> None:
+        """A message leaves without an ack."""
+        if self.dies_to and not self.deleted:
+            self.dying.append(message)
 
     def _is_too_long(self) -> bool:
         size = sum(len(message.body) for message in self.ready)
@@ -165,7 +182,7 @@ class NaiveTransaction:
     publishes: list[tuple[bytes, bool, float | None, list[NaiveQueue]]] = field(
         default_factory=list
     )
-    settles: list[tuple[list[NaiveDelivery], bool]] = field(default_factory=list)
+    settles: list[tuple[list[NaiveDelivery], Outcome]] = field(default_factory=list)
 
     def taken(self) -> list[NaiveDelivery]:
         """What was settled and is not committed."""
@@ -227,21 +244,23 @@ class NaiveChannel:
             tags = [each for each in self.unacked if each == tag or (multiple and each < tag)]
         return [self.unacked.pop(each) for each in sorted(tags)]
 
-    def settle(self, deliveries: list[NaiveDelivery], requeue: bool) -> None:
+    def settle(self, deliveries: list[NaiveDelivery], outcome: Outcome) -> None:
         """Settle now, or at the commit."""
         if self.transaction is not None:
-            self.transaction.settles.append((deliveries, requeue))
+            self.transaction.settles.append((deliveries, outcome))
         else:
-            self.finish(deliveries, requeue)
+            self.finish(deliveries, outcome)
 
-    def finish(self, deliveries: list[NaiveDelivery], requeue: bool) -> None:
+    def finish(self, deliveries: list[NaiveDelivery], outcome: Outcome) -> None:
         """Settle for good."""
         for delivery in deliveries:
             delivery.queue.outstanding -= 1
             if delivery.consumer is not None:
                 delivery.consumer.holds -= 1
-            if requeue and not delivery.queue.deleted:
+            if outcome == "requeue" and not delivery.queue.deleted:
                 delivery.queue.requeue(delivery.message)
+            elif outcome == "reject":
+                delivery.queue.die(delivery.message)
 
     def commit(self, now: float) -> None:
         """Publishes first, then what was settled."""
@@ -250,8 +269,8 @@ class NaiveChannel:
         for body, persistent, lifetime, queues in transaction.publishes:
             for queue in queues:
                 queue.publish(body, persistent, now, lifetime)
-        for deliveries, requeue in transaction.settles:
-            self.finish(deliveries, requeue)
+        for deliveries, outcome in transaction.settles:
+            self.finish(deliveries, outcome)
 
     def roll_back(self) -> None:
         """As if nothing had been settled or published."""
@@ -268,6 +287,8 @@ class NaiveBroker:
     def __init__(self) -> None:
         self.queues: dict[str, NaiveQueue] = {}
         self.channels: list[NaiveChannel] = []
+        # Queues that were deleted, perhaps with dead letters on their way.
+        self.gone: list[NaiveQueue] = []
         # Consumers whose queue went, and who must be told.
         self.cancelled: list[tuple[NaiveChannel, str]] = []
 
@@ -275,9 +296,23 @@ class NaiveBroker:
         """A new queue."""
         self.queues[queue.name] = queue
 
+    def bury(self, now: float) -> bool:
+        """Dead letters arrive; False if there are none."""
+        some = False
+        for queue in [*self.queues.values(), *self.gone]:
+            some = some or bool(queue.dying)
+            for message in queue.dying:
+                target = self.queues.get(queue.dies_to)
+                if target is not None:
+                    target.publish(message.body, message.persistent, now, died=True)
+            queue.dying.clear()
+        self.gone = []
+        return some
+
     def delete(self, queue: NaiveQueue) -> None:
         """A queue goes with its messages and consumers."""
         del self.queues[queue.name]
+        self.gone.append(queue)
         queue.deleted = True
         queue.ready = []
         for consumer in list(queue.consumers):
@@ -304,7 +339,7 @@ class NaiveBroker:
         for consumer in gone:
             consumer.queue.remove(consumer)
         channel.consumers = {}
-        channel.finish(list(channel.unacked.values()), True)
+        channel.finish(list(channel.unacked.values()), "requeue")
         channel.unacked = {}
         for consumer in gone:
             self._left(consumer.queue)
@@ -338,4 +373,7 @@ class NaiveBroker:
                 message.seen = True
             queue.expire(now)
             queue.offered(now)
+        while self.bury(now):
+            for queue in self.queues.values():
+                queue.offered(now)
         self.cancelled = []

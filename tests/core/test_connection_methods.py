@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from pamqp.commands import Connection
+from pamqp.commands import Channel, Connection
 
 from amqbroker.auth.certificates import TlsPeer
-from amqbroker.auth.passwords import verify
+from amqbroker.auth.passwords import rabbit_hash, verify
 from amqbroker.core.rules import NO_LIMIT
+from amqbroker.management import users
 from tests.core.house import House, core
 from tests.semantics.peer import PROTOCOL_HEADER, Peer
 
@@ -153,7 +154,28 @@ def test_the_secret_is_updated_with_the_same_password_only(house: House) -> None
     peer.send(0, Connection.UpdateSecret("guest", "why not"))
     peer.expect(Connection.UpdateSecretOk)
     peer.send(0, Connection.UpdateSecret("other", "why not"))
-    peer.expect_connection_close(530, "NOT_ALLOWED - New secret was refused by one of the backends")
+    peer.expect_connection_close(
+        530,
+        "NOT_ALLOWED - New secret was refused by one of the backends",
+        method=Connection.UpdateSecret,
+    )
+
+
+def test_a_password_that_has_changed_is_the_new_secret(house: House) -> None:
+    """It is checked as at a login, and what comes meanwhile waits."""
+    peer = house.connect("alice")
+    users.change_password(core(house.node), "alice", rabbit_hash(b"new", b"salt"))
+    house.paused = True
+    peer.send(0, Connection.UpdateSecret("new", "changed"))
+    peer.send(1, Channel.Open())
+    house.hand_over()
+    assert house.core_client(peer).must_pause()
+    assert house.core_client(peer).channels == {}
+    house.paused = False
+    peer.expect(Connection.UpdateSecretOk)
+    peer.expect(Channel.OpenOk, 1)
+    peer.send(0, Connection.UpdateSecret("alice-pw", "the old one"))
+    peer.expect_connection_close(530)
 
 
 WITH_EXTERNAL = ("EXTERNAL", "PLAIN")

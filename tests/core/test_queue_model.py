@@ -24,6 +24,7 @@ from tests.core.naive_broker import (
     NaiveConsumer,
     NaiveQueue,
     NaiveTransaction,
+    Outcome,
     priority_of,
 )
 from tests.semantics.messages import Item, Message, show
@@ -32,17 +33,21 @@ from tests.semantics.peer import Channel, Peer
 CONNECTIONS_MAX = 3
 CHANNELS_MAX = 3
 # Each name always means the same kind of queue.
-KINDS: dict[str, dict[str, int]] = {
+KINDS: dict[str, dict[str, int | str]] = {
     "plain": {},
-    "durable": {"durable": True},
+    "durable": {"durable": True, "dies_to": "dead"},
     "auto": {"auto_delete": True},
     "single": {"single_active": True},
     "own": {"exclusive": True},
     "prior": {"durable": True, "max_priority": 3},
     # No multiple of 100 milliseconds: time passes in those.
-    "short": {"durable": True, "lifetime_ms": 250, "max_priority": 1},
-    "full": {"durable": True, "limit": 5, "limit_bytes": 19},
+    "short": {"durable": True, "lifetime_ms": 250, "max_priority": 1, "dies_to": "late"},
+    "full": {"durable": True, "limit": 5, "limit_bytes": 19, "dies_to": "over"},
     "shut": {"limit": 3, "refuses": True},
+    # Each for the dead letters of one queue, so that their order is that queue's.
+    "dead": {"durable": True},
+    "late": {"durable": True},
+    "over": {},
 }
 # What these have as arguments.
 ARGUMENTS = {
@@ -56,6 +61,11 @@ NAMES = sorted(KINDS)
 PICK = st.sampled_from([0, 0, 0, 1, 1, 2, 3, 4])
 # A step meets little of what there is: more examples than others need.
 EXAMPLES = 4 * settings().max_examples
+
+
+def _number(kind: dict[str, int | str], name: str) -> int | None:
+    value = kind.get(name)
+    return value if isinstance(value, int) else None
 
 
 class NodeMachine(RuleBasedStateMachine):
@@ -142,9 +152,20 @@ class NodeMachine(RuleBasedStateMachine):
         """The model is up to date: compare what came with what may come."""
         left = self.hear()
         assert not left, {n.number: [show(item) for item in each] for n, each in left.items()}
-        served: dict[NaiveQueue, list[NaiveConsumer]] = {}
         pending = [delivery for delivery in self.deliveries if delivery[0] in self.wires]
         assert len(pending) == len(self.deliveries), "a delivery on a channel that is gone"
+        self._round(pending)
+        while self.model.bury(self.house.now):
+            self._round(pending)
+        assert not pending, f"not the first of their queues: {pending}"
+        assert sorted(self._names(self.cancels)) == sorted(self._names(self.model.cancelled))
+        self.deliveries = []
+        self.cancels = []
+        self.model.cancelled = []
+
+    def _round(self, pending: list[tuple[NaiveChannel, Message]]) -> None:
+        """What is ready now is delivered, as far as there is room; the rest may die."""
+        served: dict[NaiveQueue, list[NaiveConsumer]] = {}
         while pending:
             heads: dict[NaiveChannel, Message] = {}
             for channel, message in pending:
@@ -156,11 +177,10 @@ class NodeMachine(RuleBasedStateMachine):
                 if message.body == next(iter(m.body for m in consumer.queue.ready), None):
                     break
             else:
-                raise AssertionError(f"not the first of their queues: {heads}")
+                break
             pending.remove((channel, message))
             self._delivered(channel, consumer, message)
             served.setdefault(consumer.queue, []).append(consumer)
-        assert sorted(self._names(self.cancels)) == sorted(self._names(self.model.cancelled))
         for queue in self.model.queues.values():
             queue.expire(self.house.now)
             takers = queue.takers()
@@ -169,14 +189,12 @@ class NodeMachine(RuleBasedStateMachine):
                 above = [each for each in takers if each.priority > consumer.priority]
                 assert not above, "served although a higher priority had room"
             queue.offered(self.house.now)
-        self.deliveries = []
-        self.cancels = []
-        self.model.cancelled = []
 
     def _delivered(self, channel: NaiveChannel, consumer: NaiveConsumer, message: Message) -> None:
         queue = consumer.queue
         assert consumer in queue.takers(), f"{consumer.tag} has no room or is not active"
         assert message.redelivered == queue.ready[0].redelivered
+        assert ("x-death" in message.headers) == queue.ready[0].died
         assert message.tag == channel.deliver(queue, consumer, consumer.no_ack)
 
     def _names(self, cancels: list[tuple[NaiveChannel, str]]) -> list[tuple[int, int, str]]:
@@ -192,15 +210,19 @@ class NodeMachine(RuleBasedStateMachine):
         self.start()
 
     def start(self) -> None:
-        """A connection with two queues that have messages, more than its consumers may take."""
+        """A connection with two queues that have messages, more than its consumers may take, and
+        those that have rules."""
         self.connect()
         self._open(self.made)
         newest = len(self.model.channels) - 1
         self.qos(newest, 3, True)
+        self._declare(self.model.channels[newest], "dead")
         for name in ("plain", "durable"):
             self._declare(self.model.channels[newest], name)
             self.publish(newest - 1, name, 6, True)
             self._consume(self.model.channels[newest], self.model.queues[name], False, 0)
+        for name in ("short", "full", "shut"):
+            self._declare(self.model.channels[newest], name)
 
     def connect(self) -> None:
         """One more connection, with a channel."""
@@ -305,6 +327,9 @@ class NodeMachine(RuleBasedStateMachine):
             arguments["x-single-active-consumer"] = True
         if kind.get("refuses"):
             arguments["x-overflow"] = "reject-publish"
+        if "dies_to" in kind:
+            arguments["x-dead-letter-exchange"] = ""
+            arguments["x-dead-letter-routing-key"] = kind["dies_to"]
         method = Queue.Declare(
             queue=name,
             durable=bool(kind.get("durable")),
@@ -314,17 +339,19 @@ class NodeMachine(RuleBasedStateMachine):
         )
         ok = self.answer(channel, method, Queue.DeclareOk)
         if queue is None:
+            lifetime_ms = _number(kind, "lifetime_ms")
             queue = NaiveQueue(
                 name,
                 durable=bool(kind.get("durable")),
                 auto_delete=bool(kind.get("auto_delete")),
                 single_active=single,
-                max_priority=kind.get("max_priority", 0),
+                max_priority=_number(kind, "max_priority") or 0,
                 owner=owner,
-                lifetime=kind["lifetime_ms"] / 1000 if "lifetime_ms" in kind else None,
-                limit=kind.get("limit"),
-                limit_bytes=kind.get("limit_bytes"),
+                lifetime=lifetime_ms / 1000 if lifetime_ms is not None else None,
+                limit=_number(kind, "limit"),
+                limit_bytes=_number(kind, "limit_bytes"),
                 refuses=bool(kind.get("refuses")),
+                dies_to=str(kind.get("dies_to", "")),
             )
             self.model.declare(queue)
             if not queue.refuses:
@@ -364,10 +391,11 @@ class NodeMachine(RuleBasedStateMachine):
         open_queues = [each for each in self.model.queues.values() if not each.refuses]
         queues = open_queues if name == "*" else named
         if any(queue.refuses for queue in queues):
-            # One at a time: what consumers take in between would count.
+            # With consumers one at a time: what they take in between would count.
             if channel.transaction is not None:
                 return
-            count = 1
+            if queues[0].consumers:
+                count = 1
         lifetime = None if lifetime_ms is None else lifetime_ms / 1000
         self.house.paused = True
         for _ in range(count):
@@ -500,6 +528,7 @@ class NodeMachine(RuleBasedStateMachine):
             first = queue.ready[0]
             assert isinstance(message, Message)
             assert (message.body, message.redelivered) == (first.body, first.redelivered)
+            assert ("x-death" in message.headers) == first.died
             assert message.tag == channel.deliver(queue, None, no_ack)
             assert message.method.message_count == len(queue.ready)  # type: ignore[attr-defined]
         self.settle()
@@ -546,15 +575,16 @@ class NodeMachine(RuleBasedStateMachine):
         self.answer(channel, Basic.Recover(requeue=True), Basic.RecoverOk)
         deliveries = list(channel.unacked.values())
         channel.unacked = {}
-        channel.finish(deliveries, True)
+        channel.finish(deliveries, "requeue")
         self.settle()
 
     def _settle(
         self, channel: NaiveChannel, tag: int, how: str, multiple: bool, requeue: bool
     ) -> None:
         method: base.Frame
+        outcome: Outcome = "requeue" if requeue else "reject"
         if how == "ack":
-            method, requeue = Basic.Ack(tag, multiple), False
+            method, outcome = Basic.Ack(tag, multiple), "ack"
         elif how == "nack":
             method = Basic.Nack(tag, multiple, requeue)
         else:
@@ -568,7 +598,7 @@ class NodeMachine(RuleBasedStateMachine):
             self.model.close_channel(channel)
         else:
             assert answers == []
-            channel.settle(deliveries, requeue)
+            channel.settle(deliveries, outcome)
         self.settle()
 
     @invariant()
