@@ -55,6 +55,7 @@ interop: $(DEV)/.ready
 beside: $(DEV)/.ready
 	$(DEV)/bin/$(PIP) install -r interop/requirements.txt
 	$(DEV)/bin/python -m interop.beside $(ARGS)
+	$(DEV)/bin/python -m interop.definitions
 
 fuzz: $(DEV)/.ready
 	$(DEV)/bin/python -m fuzz $(ARGS)

@@ -41,8 +41,13 @@ def configure(level: str, log_format: str, stream: TextIO | None = None) -> None
     handler.setFormatter(_json_formatter() if log_format == "json" else TextFormatter())
     logger = logging.getLogger(ROOT_LOGGER)
     logger.handlers[:] = [handler]
-    logger.setLevel(level.upper())
+    set_level(level)
     logger.propagate = False
+
+
+def set_level(level: str) -> None:
+    """Log this and what is worse from now on."""
+    logging.getLogger(ROOT_LOGGER).setLevel(level.upper())
 
 
 class TextFormatter(logging.Formatter):

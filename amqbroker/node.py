@@ -18,9 +18,10 @@ from amqbroker.auth.sasl import MECHANISMS, offered_to
 from amqbroker.auth.users import UserStore
 from amqbroker.config import Config
 from amqbroker.core import connection_methods, full_disk, log
+from amqbroker.core.account import Account, take_account
 from amqbroker.core.broker import Broker
 from amqbroker.core.client import CLOSING, DONE, Client
-from amqbroker.core.configured import apply_config
+from amqbroker.core.configured import apply_changes, apply_config
 from amqbroker.core.consuming import resume_gets
 from amqbroker.core.logins import PasswordCheck
 from amqbroker.core.memory import ReadRequest
@@ -67,7 +68,7 @@ class PeerInfo:
 class Counts:
     """How much there is of everything."""
 
-    __slots__ = ("alarm", "connections", "memory_bytes", "queues", "ready", "unacked", "vhosts")
+    __slots__ = ("alarm", "connections", "queues", "ready", "unacked", "vhosts")
 
     def __init__(self) -> None:
         self.connections = 0
@@ -76,8 +77,6 @@ class Counts:
         # Messages that wait, and those that were delivered and not settled.
         self.ready = 0
         self.unacked = 0
-        # What messages take in memory.
-        self.memory_bytes = 0
         # Why publishers are blocked; empty if they are not.
         self.alarm = ""
 
@@ -96,21 +95,12 @@ class Node:
         wall: float = 0.0,
     ) -> None:
         """`wall` is the time of day at `now`, in seconds since 1970."""
-        properties = server_properties(
-            config.server_properties.product,
-            config.server_properties.version,
-            config.server_properties.cluster_name,
-            config.server_properties.extra,
-        )
-        limits = config.limits
-        offer = Offer(
-            properties, list(MECHANISMS), limits.channel_max, limits.frame_max, limits.heartbeat_s
-        )
         users = UserStore([], config.loopback_users)
-        self._broker = Broker(config, offer, users, journal, random)
+        self._broker = Broker(config, make_offer(config), users, journal, random)
         self._broker.now = now
         self._broker.turn.wall_offset = wall - now
         self._journal = journal
+        self._base_bytes = 0
         if recovered is not None:
             restore(self._broker, recovered)
         apply_config(self._broker)
@@ -239,10 +229,28 @@ class Node:
         """Publishers are blocked while the disk takes less than this."""
         self._broker.alarms.disk_free_limit = free_bytes
 
-    def memory_measured(self, used_bytes: int, now: float) -> None:
-        """So much memory is in use."""
+    def reconfigure(self, config: Config, now: float) -> int:
+        """Another configuration holds: for connections that come, and at once for users, virtual
+        hosts and consumer timeouts. The journal position to wait for."""
+        broker = self._broker
+        broker.now = now
+        before = broker.config
+        broker.config = config
+        broker.offer = make_offer(config)
+        broker.users.loopback_users = dict.fromkeys(config.loopback_users, True)
+        if config.limits.consumer_timeout_ms != before.limits.consumer_timeout_ms:
+            broker.change_consumer_timeout(config.limits.consumer_timeout_ms)
+        return apply_changes(broker, before)
+
+    def serving(self, resident_bytes: int) -> None:
+        """The process has so much memory as it begins to serve: the base of the account."""
+        self._base_bytes = max(0, resident_bytes - take_account(self._broker, 0).total())
+
+    def memory_measured(self, resident_bytes: int, now: float) -> None:
+        """The process has so much memory."""
         self._broker.now = now
-        self._broker.alarms.measure_memory(used_bytes)
+        accounted = self.memory_account().total()
+        self._broker.alarms.measure_memory(resident_bytes, accounted)
         self._broker.alarms_changed()
 
     def disk_measured(self, free_bytes: int, now: float) -> None:
@@ -469,9 +477,12 @@ class Node:
             counts.queues += 1
             counts.ready += queue.ready_count()
             counts.unacked += queue.unacked_count
-        counts.memory_bytes = broker.memory_bytes
         counts.alarm = broker.alarm
         return counts
+
+    def memory_account(self) -> Account:
+        """What the broker takes in memory, by what it is for."""
+        return take_account(self._broker, self._base_bytes)
 
     def journal_failure(self) -> str:
         """Why the journal is broken; empty if it is not."""
@@ -488,3 +499,17 @@ class Node:
     def transient_queues(self) -> list[int]:
         """The ids of queues that no restart brings back."""
         return [int(line.id) for line in self._broker.all_lines() if line.log is None]
+
+
+def make_offer(config: Config) -> Offer:
+    """What connections are offered with this configuration."""
+    properties = server_properties(
+        config.server_properties.product,
+        config.server_properties.version,
+        config.server_properties.cluster_name,
+        config.server_properties.extra,
+    )
+    limits = config.limits
+    return Offer(
+        properties, list(MECHANISMS), limits.channel_max, limits.frame_max, limits.heartbeat_s
+    )

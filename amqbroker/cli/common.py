@@ -48,7 +48,17 @@ def fail(code: int, *lines: str) -> NoReturn:
 
 def load_config(file: str | None, options: dict[str, object]) -> Config:
     """The configuration of a file, the environment and these options."""
-    from amqbroker.config import ConfigError, load
+    from amqbroker.config import ConfigError
+
+    try:
+        return read_config(file, options)
+    except ConfigError as error:
+        fail(EXIT_USAGE, *map(str, error.problems))
+
+
+def read_config(file: str | None, options: dict[str, object]) -> Config:
+    """The same; raises ConfigError for what is wrong."""
+    from amqbroker.config import ConfigError, Problem, load
 
     text = ""
     if file is not None:
@@ -56,14 +66,11 @@ def load_config(file: str | None, options: dict[str, object]) -> Config:
             text = Path(file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            fail(EXIT_USAGE, f"{file}: cannot be read: {reason}")
-    try:
-        config = load(text, file or "", os.environ, options)
-    except ConfigError as error:
-        fail(EXIT_USAGE, *map(str, error.problems))
+            raise ConfigError([Problem(file, f"cannot be read: {reason}")]) from None
+    config = load(text, file or "", os.environ, options)
     problems = _tls_problems(config, text, file or "", options)
     if problems:
-        fail(EXIT_USAGE, *map(str, problems))
+        raise ConfigError(problems)
     return config
 
 

@@ -71,6 +71,37 @@ def environment() -> None:
     show_rows(["setting", "value"], _settings(answer, ""))
 
 
+@click.command("reload")
+@broker_options
+@format_options
+@quiet_option
+def reload_() -> None:
+    """Let the broker read its configuration file and its certificates again, as SIGHUP does.
+
+    With a mistake in the file nothing changes, and the exit code is 65. What needs a restart is
+    named.
+    """
+    answer = ask("reload")
+    if wants_json():
+        click.echo(json.dumps(answer))
+        return
+    changed, restart = answer.get("changed"), answer.get("needs_restart")
+    names = ", ".join(changed) if isinstance(changed, list) else ""
+    say(f"reloaded: {names or 'nothing has changed'}")
+    if isinstance(restart, list) and restart:
+        click.echo(f"amqbroker: needs a restart: {', '.join(restart)}", err=True)
+
+
+@click.command("set_log_level")
+@broker_options
+@quiet_option
+@click.argument("level")
+def set_log_level(level: str) -> None:
+    """Log more or less: debug, info, warning or error, until the next start or reload."""
+    ask("set_log_level", level=level)
+    say(f"the log has {level} and what is worse")
+
+
 def _settings(table: Answer, path: str) -> list[list[object]]:
     """Settings by their paths: `limits.frame_max`."""
     found: list[list[object]] = []
@@ -86,7 +117,10 @@ def status_rows(answer: Answer) -> list[tuple[str, str]]:
     """The status for people."""
     ready, unacked = _number(answer, "messages_ready"), _number(answer, "messages_unacked")
     resident = answer.get("memory_resident_bytes")
-    memory = f"{shown_size(_number(answer, 'memory_accounted_bytes'))} for messages"
+    memory = f"{shown_size(_number(answer, 'memory_accounted_bytes'))} accounted for"
+    parts = answer.get("memory")
+    if isinstance(parts, dict):
+        memory += f" ({shown_size(_number(parts, 'messages'))} for messages)"
     if isinstance(resident, int):
         memory += f", {shown_size(resident)} resident"
     rows = [

@@ -13,7 +13,14 @@ from typing import Any, Final
 import click
 
 from amqbroker.cli.client import EXIT_USAGE, broker_options
-from amqbroker.cli.control import backup, environment, ping, status
+from amqbroker.cli.control import (
+    backup,
+    environment,
+    ping,
+    reload_,
+    set_log_level,
+    status,
+)
 from amqbroker.cli.ctl_definitions import DEFINITION_COMMANDS
 from amqbroker.cli.ctl_lists import LIST_COMMANDS
 from amqbroker.cli.ctl_queues import QUEUE_COMMANDS
@@ -82,6 +89,8 @@ for _command in (
     backup,
     ping,
     environment,
+    reload_,
+    set_log_level,
     *LIST_COMMANDS,
     *QUEUE_COMMANDS,
     *RULE_COMMANDS,

@@ -8,12 +8,20 @@ configuration (then with a line a mistake).
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
 from amqbroker import __version__
-from amqbroker.cli.common import EXIT_FAILED, default_data_dir, fail, load_config
+from amqbroker.cli.common import (
+    EXIT_FAILED,
+    default_data_dir,
+    fail,
+    load_config,
+    read_config,
+)
 
 if TYPE_CHECKING:
     from amqbroker.config import Config
@@ -133,8 +141,11 @@ def serve(
     given = {key: value for key, value in options.items() if value}
     config = load_config(config_file, given)
     if not config.data_dir:
-        config = load_config(config_file, given | {"data_dir": str(default_data_dir())})
-    _serve(config)
+        given["data_dir"] = str(default_data_dir())
+        config = load_config(config_file, given)
+    # A pipe can be read once only.
+    is_file = config_file is not None and Path(config_file).is_file()
+    _serve(config, (lambda: read_config(config_file, given)) if is_file else None)
 
 
 @main.command("check-config")
@@ -148,12 +159,12 @@ def check_config(file: str) -> None:
     click.echo(f"{file}: ok")
 
 
-def _serve(config: Config) -> NoReturn:
+def _serve(config: Config, reread: Callable[[], Config] | None) -> NoReturn:
     from amqbroker import logs
     from amqbroker.server import startup
 
     logs.configure(config.log.level, config.log.format)
     try:
-        sys.exit(startup.run(config))
+        sys.exit(startup.run(config, reread))
     except (startup.StartError, OSError) as error:
         fail(EXIT_FAILED, str(error))

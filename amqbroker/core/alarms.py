@@ -20,6 +20,8 @@ DISK: Final = "disk"
 MEMORY_DIVISOR: Final = 20
 # The disk must have this share of its limit more before its alarm ends.
 DISK_DIVISOR: Final = 10
+# Without this share of the watermark in the account there is no alarm.
+ACCOUNTED_DIVISOR: Final = 2
 # Before the edge says how much memory there is.
 NO_WATERMARK: Final = -1
 
@@ -50,15 +52,19 @@ class Alarms:
         self.disk_is_low = False
         self.disk_full = False
 
-    def measure_memory(self, used_bytes: i64) -> None:
-        """So much memory is in use."""
-        self.memory_bytes = used_bytes
+    def measure_memory(self, resident_bytes: i64, accounted_bytes: i64) -> None:
+        """The process has so much memory, and so much of it is accounted for.
+
+        What is far beyond the account is free, and kept by an allocator that could not give it
+        back: new messages take that first, so it blocks nobody.
+        """
+        self.memory_bytes = resident_bytes
         watermark = self.memory_watermark
-        if watermark == NO_WATERMARK:
+        if watermark == NO_WATERMARK or accounted_bytes <= watermark // ACCOUNTED_DIVISOR:
             self.memory_is_low = False
-        elif used_bytes > watermark:
+        elif resident_bytes > watermark:
             self.memory_is_low = True
-        elif used_bytes <= watermark - watermark // MEMORY_DIVISOR:
+        elif resident_bytes <= watermark - watermark // MEMORY_DIVISOR:
             self.memory_is_low = False
 
     def measure_disk(self, free_bytes: i64) -> None:

@@ -190,6 +190,14 @@ class Broker:
         """Declare, passive declare and get count as use."""
         queue.used_at = self.now
 
+    def change_consumer_timeout(self, timeout_ms: int) -> None:
+        """Another limit on how long a client may keep a delivery, where nobody says otherwise; 0
+        for none."""
+        self.consumer_timeout_ms = timeout_ms or NO_LIMIT
+        for queue in self.all_queues():
+            for consumer in queue.consumers.all:
+                watch_consumer(consumer)
+
     def change_rules(self, vhost: VirtualHost, queue: Queue, rules: Rules) -> None:
         """Other rules hold for a queue; if it now expires at another time, that begins anew."""
         before = queue.rules

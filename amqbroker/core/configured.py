@@ -21,7 +21,7 @@ from typing import Final
 from amqbroker.auth.passwords import rabbit_hash, verify
 from amqbroker.auth.permissions import EVERYTHING, Permissions, TopicPermission
 from amqbroker.auth.users import ADMINISTRATOR, NO_LIMIT, User
-from amqbroker.config import DEFAULT_VHOST, Vhost
+from amqbroker.config import DEFAULT_VHOST, Config, Vhost
 from amqbroker.config import User as ConfiguredUser
 from amqbroker.core import definitions, log
 from amqbroker.core.broker import Broker
@@ -49,6 +49,30 @@ def apply_config(broker: Broker) -> None:
         broker.log(log.WARNING, "there is no user: nobody can log in until one is added")
 
 
+def apply_changes(broker: Broker, before: Config) -> int:
+    """While a broker runs, bring it from one configuration to the one that it has now; the journal
+    position to wait for.
+
+    Only what the two say differently is touched: an administrator's changes to other users stay
+    until the next start. A user that is no longer named goes, with the user's connections.
+    """
+    position = 0
+    vhosts = {vhost.name: vhost for vhost in before.vhosts}
+    for vhost in broker.config.vhosts:
+        if vhosts.get(vhost.name) != vhost:
+            position = max(position, _apply_vhost(broker, vhost))
+    users = {user.name: user for user in before.users}
+    for user in broker.config.users:
+        if users.pop(user.name, None) != user:
+            is_new = user.name not in [each.name for each in before.users]
+            position = max(position, _change_user(broker, user, is_new))
+    for name in users:
+        _forget_user(broker, name)
+    for known in broker.vhosts.values():
+        known.permissions_changed()
+    return position
+
+
 EMPTY: Final = definitions.encode({})
 
 
@@ -68,7 +92,7 @@ def guest_is_known(broker: Broker) -> bool:
     return guest is not None and verify(guest.password_hash, GUEST.encode())
 
 
-def _apply_vhost(broker: Broker, named: Vhost) -> None:
+def _apply_vhost(broker: Broker, named: Vhost) -> int:
     vhost = broker.vhosts.get(named.name)
     before = b"" if vhost is None else definitions.vhost_value(vhost)
     if vhost is None:
@@ -80,19 +104,27 @@ def _apply_vhost(broker: Broker, named: Vhost) -> None:
     vhost.max_connections = named.max_connections or NO_LIMIT
     vhost.max_queues = named.max_queues or NO_LIMIT
     after = definitions.vhost_value(vhost)
-    if after != before:
-        broker.journal.define(definitions.vhost_key(named.name), after)
+    if after == before:
+        return 0
+    return int(broker.journal.define(definitions.vhost_key(named.name), after))
 
 
 def _apply_user(broker: Broker, named: ConfiguredUser) -> None:
+    if broker.users.get(named.name) is not None:
+        _take_from_folder(broker, named.name)
+    broker.users.put(_made_user(broker, named))
+
+
+def _take_from_folder(broker: Broker, name: str) -> int:
+    broker.log(
+        log.WARNING,
+        f"user '{name}' of the data folder is replaced by the user '{name}' of the configuration",
+    )
+    return int(broker.journal.undefine(definitions.user_key(name)))
+
+
+def _made_user(broker: Broker, named: ConfiguredUser) -> User:
     name = named.name
-    if broker.users.get(name) is not None:
-        broker.journal.undefine(definitions.user_key(name))
-        broker.log(
-            log.WARNING,
-            f"user '{name}' of the data folder is replaced by the user '{name}' of the "
-            "configuration",
-        )
     stored = named.password_hash
     if named.password is not None:
         # It stands in the configuration to be read: there is nothing to hide by a slow hash.
@@ -108,7 +140,32 @@ def _apply_user(broker: Broker, named: ConfiguredUser) -> None:
         user.topic_permissions[vhost] = topics
     user.max_connections = named.max_connections or NO_LIMIT
     user.max_channels = named.max_channels or NO_LIMIT
-    broker.users.put(user)
+    return user
+
+
+def _change_user(broker: Broker, named: ConfiguredUser, is_new: bool) -> int:
+    """Connections hold on to the user whom they logged in as: that one changes."""
+    user = broker.users.get(named.name)
+    if user is None:
+        broker.users.put(_made_user(broker, named))
+        return 0
+    position = _take_from_folder(broker, named.name) if is_new else 0
+    made = _made_user(broker, named)
+    user.set_password_hash(made.password_hash)
+    user.tags = made.tags
+    user.permissions = made.permissions
+    user.topic_permissions = made.topic_permissions
+    user.max_connections = made.max_connections
+    user.max_channels = made.max_channels
+    return position
+
+
+def _forget_user(broker: Broker, name: str) -> None:
+    user = broker.users.get(name)
+    broker.users.remove(name)
+    for client in list(broker.clients.values()):
+        if client.user is user:
+            client.force_close(f"user '{name}' is no longer in the configuration")
 
 
 def _make_guest(broker: Broker) -> None:

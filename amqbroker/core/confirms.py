@@ -66,6 +66,10 @@ class Confirms:
         """What the last publish waits for; 0 for nothing, or if it was answered."""
         return self._runs[-1].position if self._runs else 0
 
+    def is_refused(self) -> bool:
+        """Whether any publish is to be nacked, as a queue had no room for it."""
+        return bool(self._refused)
+
     def pending(self) -> bool:
         """Whether any publish was not answered yet."""
         return self._confirmed < self.publish_seq

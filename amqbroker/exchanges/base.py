@@ -273,6 +273,13 @@ class Exchange:
                 by_serial[binding.serial] = binding
         return [by_serial[serial] for serial in sorted(by_serial)]
 
+    def binding_count(self) -> int:
+        """How many bindings there are."""
+        count = 0
+        for own in self._by_destination.values():
+            count += len(own)
+        return count
+
     def bindings_to(self, destination: Destination) -> list[Binding]:
         """The bindings to one destination, in the order in which they were made."""
         own = self._by_destination.get(destination)

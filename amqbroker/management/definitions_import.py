@@ -451,12 +451,13 @@ class DefinitionsImport:
         if (EXCHANGE, vhost, source) in self._left_out or (kind, vhost, name) in self._left_out:
             return
         exchange = self._find_exchange(vhost, source)
-        if exchange is None:
-            reader.wrong("source", f"there is no {exchange_resource(source, vhost)}")
-            return
-        if not self._is_there(kind, vhost, name):
-            what = queue_resource if kind == QUEUE else exchange_resource
-            reader.wrong("destination", f"there is no {what(name, vhost)}")
+        if exchange is None or not self._is_there(kind, vhost, name):
+            # RabbitMQ exports bindings of internal exchanges, but not those exchanges.
+            resource = (
+                queue_resource(name, vhost) if kind == QUEUE else exchange_resource(name, vhost)
+            )
+            lacking = exchange_resource(source, vhost) if exchange is None else resource
+            self._note(reader, f"there is no {lacking}; left out")
             return
         try:
             exchange.check_binding(key, arguments)

@@ -56,6 +56,8 @@ class Session:
             publish(self._channel, message)
         except AmqpError as error:
             raise refusal(error) from None
+        if confirms.is_refused():
+            raise ManagementError(REFUSED, "a queue is full and rejects the message")
         # Nothing else is written to a publisher before the turn is settled.
         is_returned = self._client.output.size() > 0
         return not is_returned, confirms.last_position()

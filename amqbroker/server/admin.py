@@ -62,6 +62,7 @@ class Admin:
     async def status(self, _arguments: Arguments) -> Result:
         """How the broker is, in a few figures."""
         counts = self._node.counts()
+        account = self._node.memory_account()
         return {
             "version": __version__,
             "pid": os.getpid(),
@@ -72,8 +73,9 @@ class Admin:
             "queues": counts.queues,
             "messages_ready": counts.ready,
             "messages_unacked": counts.unacked,
-            "memory_accounted_bytes": counts.memory_bytes,
+            "memory_accounted_bytes": account.total(),
             "memory_resident_bytes": resident_bytes(),
+            "memory": account.parts(),
             "alarm": counts.alarm,
             "backup_running": self._backup is not None,
         }

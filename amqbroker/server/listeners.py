@@ -8,7 +8,7 @@ import os
 import socket
 from typing import Final
 
-from amqbroker.config import Config, Listener
+from amqbroker.config import Config, Listener, Tls
 from amqbroker.server.connection import Connection, address_of
 from amqbroker.server.runner import Runner
 from amqbroker.server.tls import Certificates, TlsError
@@ -110,10 +110,15 @@ class Listeners:
         for bound, _ in self._tls_sockets:
             bound.close()
 
-    def reload_certificates(self) -> bool:
-        """Read the certificates again, for new connections; False if there are none, or no good
-        ones."""
-        return self._certificates is not None and self._certificates.reload()
+    def reload_certificates(self, tls: Tls | None = None) -> str:
+        """Read the certificates again, or those of other settings, for new connections. What is
+        wrong with them, or nothing."""
+        return "" if self._certificates is None else self._certificates.reload(tls)
+
+    def change_handshake_timeout(self, timeout_s: float) -> None:
+        """For TLS handshakes to come."""
+        if self._handshakes is not None:
+            self._handshakes.timeout_s = timeout_s
 
 
 def reason_of(error: OSError) -> str:

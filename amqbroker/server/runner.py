@@ -4,9 +4,9 @@ A turn ends once for all sockets that were read in one round of the event loop: 
 the journal's next batch is started, outputs are written, password checks begin, the log is written.
 One task writes the journal, a batch at a time: what arrives while it syncs is the next batch.
 
-The only place that catches any exception. One that a peer's bytes raised is a bug of ours that
-costs that connection (541, as RabbitMQ does when a channel crashes); one in the rest of a turn
-stops the node, for a wrong node must not go on confirming.
+The only place that catches any exception of the broker's own work. One that a peer's bytes raised
+is a bug of ours that costs that connection (541, as RabbitMQ does when a channel crashes); one in
+the rest of a turn stops the node, for a wrong node must not go on confirming.
 """
 
 from __future__ import annotations

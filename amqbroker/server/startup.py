@@ -33,8 +33,9 @@ from amqbroker.server.admin import Admin
 from amqbroker.server.control import ControlServer
 from amqbroker.server.definitions import Definitions, DefinitionsError, import_file
 from amqbroker.server.listeners import Listeners, StartError
-from amqbroker.server.measuring import Measuring, set_limits
+from amqbroker.server.measuring import Measuring, resident_bytes, set_limits
 from amqbroker.server.operations import Operations
+from amqbroker.server.reloading import Reloading, Reread
 from amqbroker.server.rule_operations import RuleOperations
 from amqbroker.server.runner import Runner
 from amqbroker.store.files import DataFolder, open_data_folder
@@ -58,12 +59,16 @@ M_MMAP_THRESHOLD: Final = -3
 KEPT_FREE_BYTES: Final = 16 * 1024 * 1024
 
 
-def run(config: Config) -> int:
-    """Serve until SIGTERM or Ctrl-C; the exit code. Raises StartError."""
+def run(config: Config, reread: Reread | None = None) -> int:
+    """Serve until SIGTERM or Ctrl-C; the exit code. Raises StartError.
+
+    `reread` reads the configuration again, for SIGHUP and `amqbroker ctl reload`.
+    """
     try:
         anyio.run(
             _serve_until_signal,
             config,
+            reread,
             backend="asyncio",
             backend_options={"use_uvloop": find_spec("uvloop") is not None},
         )
@@ -78,48 +83,49 @@ def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return first_of(error) if isinstance(error, BaseExceptionGroup) else error
 
 
-async def _serve_until_signal(config: Config) -> None:
+async def _serve_until_signal(config: Config, reread: Reread | None) -> None:
     """What belongs to a process of its own, and not into one that only tests with a broker."""
     gc.set_threshold(*GC_THRESHOLDS)
     keep_freed_memory()
     raise_file_limit()
     stop = anyio.Event()
-    serving: list[Listeners] = []
+    serving: list[Reloading] = []
 
-    def ready(listeners: Listeners) -> None:
-        serving.append(listeners)
+    def ready(_listeners: Listeners) -> None:
         # What was recovered lives long: no collection need look through it.
         gc.freeze()
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_obey_signals, stop, serving)
-        await serve(config, on_ready=ready, stop=stop)
+        await serve(config, on_ready=ready, stop=stop, reread=reread, on_reloading=serving.append)
         tasks.cancel_scope.cancel()
 
 
-async def _obey_signals(stop: anyio.Event, serving: list[Listeners]) -> None:
+async def _obey_signals(stop: anyio.Event, serving: list[Reloading]) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async for number in signals:
             if number == signal.SIGHUP:
-                reload(serving)
+                for reloading in serving:
+                    reloading.hang_up()
             else:
                 logger.info("stopping on %s", signal.Signals(number).name)
                 stop.set()
 
 
-def reload(serving: list[Listeners]) -> None:
-    """Read again what can change while the broker runs."""
-    for listeners in serving:
-        if listeners.tls_addresses:
-            listeners.reload_certificates()
-        else:
-            logger.info("SIGHUP: without TLS listeners there are no certificates to reload")
+def _nobody(_reloading: Reloading) -> None:
+    """Nobody sends signals to a broker within another process."""
 
 
 async def serve(
-    config: Config, *, on_ready: Callable[[Listeners], None], stop: anyio.Event
+    config: Config,
+    *,
+    on_ready: Callable[[Listeners], None],
+    stop: anyio.Event,
+    reread: Reread | None = None,
+    on_reloading: Callable[[Reloading], None] = _nobody,
 ) -> None:
-    """Serve until `stop` is set. `on_ready` gets the listeners once clients can connect.
+    """Serve until `stop` is set. `on_ready` gets the listeners once clients can connect,
+    `on_reloading` what reads the configuration again.
 
     Raises StartError or DiskError if the broker cannot start.
     """
@@ -140,6 +146,7 @@ async def serve(
         Operations(runner, admin.commands)
         RuleOperations(runner, admin.commands)
         Definitions(runner, admin.commands)
+        on_reloading(Reloading(runner, listeners, admin.commands, reread))
         control = ControlServer(data_dir, admin.commands)
         try:
             await listeners.open(config)
@@ -151,6 +158,7 @@ async def serve(
                 # Once the broker says that it is ready, signals are obeyed.
                 await anyio.lowlevel.checkpoint()
                 report_ready(listeners, time.monotonic() - started_at, config.data_dir)
+                node.serving(resident_bytes() or 0)
                 on_ready(listeners)
                 await stop.wait()
                 await control.close()

@@ -55,16 +55,19 @@ class Certificates:
         self.context = make_context(tls)
         report_validity(tls)
 
-    def reload(self) -> bool:
-        """Read the files again; if they are no good, all stays as it was."""
+    def reload(self, tls: Tls | None = None) -> str:
+        """Read the files again, or those of other settings; if they are no good, all stays as it
+        was. What is wrong with them, or nothing."""
+        tls = self.tls if tls is None else tls
         try:
-            self.context = make_context(self.tls)
+            self.context = make_context(tls)
         except TlsError as error:
             logger.error("TLS certificates not reloaded, the old ones stay in use: %s", error)
-            return False
+            return str(error)
+        self.tls = tls
         logger.info("TLS certificates reloaded; new connections use them")
         report_validity(self.tls)
-        return True
+        return ""
 
 
 def make_context(tls: Tls) -> ssl.SSLContext:

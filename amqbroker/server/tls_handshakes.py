@@ -48,7 +48,7 @@ class TlsHandshakes:
     def __init__(self, runner: Runner, certificates: Certificates, timeout_s: float) -> None:
         self._runner = runner
         self._certificates = certificates
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._tasks: set[asyncio.Task[None]] = set()
 
     def accept(self, listening: socket.socket, mechanisms: tuple[str, ...]) -> None:
@@ -85,7 +85,7 @@ class TlsHandshakes:
                 ),
                 accepted,
                 ssl=self._certificates.context,
-                ssl_handshake_timeout=self._timeout_s,
+                ssl_handshake_timeout=self.timeout_s,
                 ssl_shutdown_timeout=CLOSE_TIMEOUT_S,
             )
         except OSError as error:
@@ -107,7 +107,7 @@ class TlsHandshakes:
 
     def _report(self, name: str, error: OSError) -> None:
         if isinstance(error, ConnectionAbortedError):
-            why = f"no TLS handshake within {self._timeout_s:g} s"
+            why = f"no TLS handshake within {self.timeout_s:g} s"
         elif isinstance(error, ssl.SSLError):
             why = self._reason(error)
         else:

@@ -416,6 +416,10 @@ class Journal:
             self._relieves = True
             self._tries_all = tries_all
 
+    def encoded_bytes(self) -> i64:
+        """About what the batch that is being written takes besides its messages."""
+        return 0 if self._taken is None else self._taken.pending_bytes
+
     def wanted_bytes(self) -> int:
         """About how much room is needed for all that waits."""
         size: int = self.pending_bytes

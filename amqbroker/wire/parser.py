@@ -124,6 +124,14 @@ class Parser:
         """Whether the rest of a large frame is due: then it pays to read more at once."""
         return self._needed >= LARGE_FRAME_BYTES and self._parts_size > 0
 
+    def unfinished_bytes(self) -> i64:
+        """What is kept of a frame and of contents that are not whole yet."""
+        size = self._parts_size
+        for assembly in self._assemblies.values():
+            for part in assembly.parts:
+                size += len(part)
+        return size
+
     def forget_channel(self, channel: i64) -> None:
         """The channel was closed or reopened: whatever it was in the middle of is gone."""
         known = self._assemblies.get(channel)

@@ -42,6 +42,10 @@ class Controls(ABC):
     """What an operator does to a broker that runs."""
 
     @abstractmethod
+    def control(self, *arguments: str) -> str:
+        """Run a command of rabbitmqctl, or of amqbroker ctl, and return what it printed."""
+
+    @abstractmethod
     def limit_memory(self, tight: bool) -> None:
         """Let all memory be too much, or none."""
 
@@ -61,6 +65,21 @@ class Node(Controls):
         self._name = name
         self._cookie = cookie
         self._environment = environment
+
+    def control(self, *arguments: str) -> str:
+        """Run rabbitmqctl on it and return what it printed."""
+        done = subprocess.run(
+            [str(_RABBITMQ.with_name("rabbitmqctl")), "-q", "-n", self._name, *arguments],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_START_S,
+        )
+        if done.returncode:
+            raise NoBrokerError(f"rabbitmqctl {' '.join(arguments)}\n{done.stdout}")
+        return done.stdout
 
     def call(self, expression: str) -> str:
         """Evaluate an Erlang expression there and return its value, as Erlang prints it."""
@@ -104,8 +123,11 @@ class Own(Controls):
             "dead_letters: {published_history: believed}\n"
             "log: {level: warning}\n"
             f"memory: {{high_watermark: {'1MiB' if memory else '1.0'}}}\n"
-            f"disk: {{free_limit: {'100000.0' if disk else '1MiB'}}}\n"
+            f"disk: {{free_limit: {'1000000GiB' if disk else '1MiB'}}}\n"
         )
+
+    def control(self, *arguments: str) -> str:
+        return self._broker.control(*arguments)
 
     def limit_memory(self, tight: bool) -> None:
         self._memory = tight
@@ -117,10 +139,10 @@ class Own(Controls):
 
     def _reload(self) -> None:
         self._settings.write_text(self.configuration(self._memory, self._disk))
-        self._broker.control("reload")
+        self.control("reload")
 
     def trace(self, on: bool) -> None:
-        self._broker.control("trace_on" if on else "trace_off")
+        self.control("trace_on" if on else "trace_off")
 
 
 @contextmanager

@@ -38,6 +38,8 @@ class Record:
         """One more line, once what is accidental has been taken out of it."""
         text = text.replace(self._prefix, "").replace(self._vhost, "vhost '/'")
         text = _ACCESS.sub(r"\1", _MADE_UP.sub(r"\1?", _LAST_DEATH.sub("", text)))
+        # Which of two alarms came first is known to RabbitMQ alone.
+        text = text.replace("low on disk & memory", "low on memory & disk")
         text = _WHERE.sub(r"\1=S:?", text)
         self.streams.setdefault(stream, []).append(_REPLY_TO.sub(r"\1.?", text))
 

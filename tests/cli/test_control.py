@@ -53,7 +53,7 @@ def test_alarms_and_backups_are_rows_of_their_own() -> None:
     assert rows["alarm"] == "low on disk: publishers are blocked"
     assert rows["backup"] == "under way"
     assert rows["messages"] == "0: 0 ready, 0 unacked"
-    assert rows["memory"] == "0 bytes for messages"
+    assert rows["memory"] == "0 bytes accounted for"
 
 
 def test_durations() -> None:

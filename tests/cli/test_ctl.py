@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -47,3 +48,30 @@ def test_every_command_says_what_it_does() -> None:
     for name, command in ctl.commands.items():
         assert command.help, name
         assert "-" not in name
+
+
+ROOT = Path(__file__).parents[2]
+# What rabbitmqctl has not.
+OWN = ("backup", "get", "peek", "publish", "reload")
+
+
+def table() -> list[str]:
+    """The table of docs/CTL.md as it should be."""
+    rows = ["| amqbroker ctl | rabbitmqctl | what |", "|---|---|---|"]
+    for name, command in sorted(ctl.commands.items()):
+        words = [f"`{name}`"]
+        words += [
+            parameter.make_metavar(click.Context(command))
+            for parameter in command.params
+            if isinstance(parameter, click.Argument)
+        ]
+        same = "" if name in OWN else f"`{name}`"
+        what = command.get_short_help_str(300).replace("|", "\\|")
+        rows.append(f"| {' '.join(words)} | {same} | {what} |".replace("|  |", "| |"))
+    return rows
+
+
+def test_the_page_has_every_command() -> None:
+    page = (ROOT / "docs" / "CTL.md").read_text(encoding="utf-8")
+    found = [line for line in page.splitlines() if line.startswith("|")]
+    assert found == table(), "\n".join(table())

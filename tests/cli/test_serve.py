@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,13 @@ from click.testing import CliRunner, Result
 
 from amqbroker import __version__, cli, errors
 from amqbroker.cli import common
-from amqbroker.config import Config, Listener, TlsListener, environment_variables
+from amqbroker.config import (
+    Config,
+    ConfigError,
+    Listener,
+    TlsListener,
+    environment_variables,
+)
 from amqbroker.server import startup
 
 
@@ -22,9 +29,11 @@ class FakeServer:
         self.config = Config()
         self.error: Exception | None = None
         self.exit_code = 0
+        self.reread: Callable[[], Config] | None = None
 
-    def run(self, config: Config) -> int:
+    def run(self, config: Config, reread: Callable[[], Config] | None) -> int:
         self.config = config
+        self.reread = reread
         if self.error is not None:
             raise self.error
         return self.exit_code
@@ -204,3 +213,27 @@ def test_tls_addresses_are_options_too(server: FakeServer, monkeypatch: pytest.M
     wrong = invoke("--bind-tls", ":1")
     assert wrong.exit_code == 2
     assert "':1' is no address: 0.0.0.0:5671 and [::]:5671 are" in wrong.stderr
+
+
+def test_a_file_is_read_again_and_a_pipe_is_not(server: FakeServer, tmp_path: Path) -> None:
+    file = tmp_path / "amqbroker.yaml"
+    file.write_text("log: {level: error}")
+    invoke("--config", str(file), "--bind", "127.0.0.1:1")
+    assert server.reread is not None
+    file.write_text("log: {level: debug}")
+    again = server.reread()
+    assert again.log.level == "debug"
+    assert again.data_dir == server.config.data_dir != ""
+    assert str(again.listeners[0]) == "127.0.0.1:1"
+    file.write_text("log: {level: loud}")
+    with pytest.raises(ConfigError, match="level"):
+        server.reread()
+    file.unlink()
+    with pytest.raises(ConfigError):
+        server.reread()
+
+
+@pytest.mark.parametrize("args", [(), ("--config", "/dev/null")])
+def test_what_is_no_file_is_not_read_again(server: FakeServer, args: tuple[str, ...]) -> None:
+    invoke(*args)
+    assert server.reread is None

@@ -24,17 +24,17 @@ def alarms() -> Alarms:
     ("used", "reason"), [(0, ""), (1000, ""), (1001, "low on memory"), (GIB, "low on memory")]
 )
 def test_memory_beyond_the_watermark_is_low(alarms: Alarms, used: int, reason: str) -> None:
-    alarms.measure_memory(used)
+    alarms.measure_memory(used, GIB)
     assert alarms.reason() == reason
 
 
 def test_memory_has_to_fall_a_little_below_the_watermark(alarms: Alarms) -> None:
-    alarms.measure_memory(1001)
-    alarms.measure_memory(951)
+    alarms.measure_memory(1001, GIB)
+    alarms.measure_memory(951, GIB)
     assert alarms.reason()
-    alarms.measure_memory(950)
+    alarms.measure_memory(950, GIB)
     assert not alarms.reason()
-    alarms.measure_memory(1000)
+    alarms.measure_memory(1000, GIB)
     assert not alarms.reason()
 
 
@@ -54,15 +54,24 @@ def test_the_disk_has_to_take_a_little_more_than_the_limit(alarms: Alarms) -> No
     assert not alarms.reason()
 
 
+def test_memory_that_only_an_allocator_keeps_is_not_low(alarms: Alarms) -> None:
+    alarms.measure_memory(5000, 500)
+    assert not alarms.reason()
+    alarms.measure_memory(5000, 501)
+    assert alarms.reason()
+    alarms.measure_memory(5000, 500)
+    assert not alarms.reason()
+
+
 def test_both_are_named(alarms: Alarms) -> None:
     alarms.measure_disk(1)
-    alarms.measure_memory(GIB)
+    alarms.measure_memory(GIB, GIB)
     assert alarms.reason() == "low on memory & disk"
 
 
 def test_without_limits_nothing_is_low() -> None:
     alarms = Alarms()
-    alarms.measure_memory(GIB)
+    alarms.measure_memory(GIB, GIB)
     alarms.measure_disk(0)
     assert alarms.reason() == ""
 
@@ -70,7 +79,7 @@ def test_without_limits_nothing_is_low() -> None:
 def test_a_watermark_of_nothing_blocks_at_once() -> None:
     alarms = Alarms()
     alarms.memory_watermark = 0
-    alarms.measure_memory(1)
+    alarms.measure_memory(1, GIB)
     assert alarms.reason() == "low on memory"
 
 
@@ -79,6 +88,7 @@ def test_a_watermark_of_nothing_blocks_at_once() -> None:
 
 def test_the_log_says_once_what_is_low_and_that_it_is_over(house: House) -> None:
     house.node.limit_memory(1000 * 10**6, GIB)
+    house.node.serving(600 * 10**6)
     house.node.limit_disk(50 * 10**6)
     for used in (900, 1100, 1200, 980, 100, 200):
         house.node.memory_measured(used * 10**6, house.now)

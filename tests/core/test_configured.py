@@ -12,6 +12,7 @@ from amqbroker.config import User as ConfiguredUser
 from amqbroker.core import definitions
 from amqbroker.core.broker import Broker
 from amqbroker.core.configured import (
+    apply_changes,
     apply_config,
     guest_is_known,
     is_configured_user,
@@ -164,6 +165,56 @@ def test_nobody_at_all_is_worth_a_warning() -> None:
     assert [line.text for line in folder.start(Config()).log_lines] == [
         "there is no user: nobody can log in until one is added"
     ]
+
+
+def reconfigured(broker: Broker, config: Config) -> int:
+    """Take over another configuration; the position to wait for."""
+    before, broker.config = broker.config, config
+    return apply_changes(broker, before)
+
+
+def test_a_running_broker_takes_over_what_differs() -> None:
+    folder = Folder()
+    ann = ConfiguredUser("ann", password="one", permissions={"/": Permission(".*")})
+    bob = ConfiguredUser("bob", password="bob")
+    broker = folder.start(Config(vhosts=(Vhost("/"),), users=(ann, bob)))
+    user = broker.users.get("ann")
+    unchanged = broker.users.get("bob")
+    assert user is not None
+    assert unchanged is not None
+    unchanged.tags = ("by hand",)
+    after = ConfiguredUser("ann", password="two", tags=("monitoring",), max_channels=3)
+    vhosts = (Vhost("/", max_queues=5), Vhost("v"))
+    cid = ConfiguredUser("cid", password="cid")
+    assert reconfigured(broker, Config(vhosts=vhosts, users=(after, bob, cid))) > 0
+    assert broker.users.get("ann") is user
+    assert verify(user.password_hash, b"two")
+    assert (user.tags, user.permissions, user.max_channels) == (("monitoring",), {}, 3)
+    assert unchanged.tags == ("by hand",)
+    assert broker.users.get("cid") is not None
+    assert broker.vhosts["/"].max_queues == 5
+    assert "v" in broker.vhosts
+
+
+def test_a_user_that_is_named_no_longer_goes_and_a_virtual_host_stays() -> None:
+    ann = ConfiguredUser("ann", password="one")
+    broker = Folder().start(Config(vhosts=(Vhost("/"), Vhost("v")), users=(ann,)))
+    reconfigured(broker, Config(vhosts=(Vhost("/"),)))
+    assert broker.users.get("ann") is None
+    assert "v" in broker.vhosts
+
+
+def test_a_user_of_the_folder_that_comes_to_be_named_is_the_configurations() -> None:
+    folder = Folder()
+    broker = folder.start(Config())
+    guest = broker.users.get("guest")
+    named = ConfiguredUser("guest", password="other")
+    assert reconfigured(broker, Config(users=(named,))) > 0
+    assert broker.users.get("guest") is guest
+    assert guest is not None
+    assert verify(guest.password_hash, b"other")
+    folder.write(broker.journal)
+    assert folder.start(Config()).users.get("guest") is None
 
 
 def test_a_guest_whose_password_everybody_knows() -> None:

@@ -45,6 +45,19 @@ def test_what_no_queue_wants_is_not_routed() -> None:
     session.close(ack=True)
 
 
+def test_a_full_queue_rejects_it() -> None:
+    house = House()
+    ch = house.channel()
+    ch.declare_queue("q", arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+    session = session_of(house)
+    assert session.publish(make_message("", "q", {}, b"1")) == (True, 0)
+    with pytest.raises(ManagementError, match="a queue is full and rejects the message"):
+        session.publish(make_message("", "q", {}, b"2"))
+    session.close(ack=True)
+    house.run()
+    assert ch.get_bodies("q") == [b"1"]
+
+
 def test_nothing_is_published_while_publishers_are_blocked() -> None:
     house = House()
     house.break_disk()

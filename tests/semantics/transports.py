@@ -333,6 +333,7 @@ class NodeBroker(Broker):
 
     def measured(self, *, memory_is_low: bool = False, disk_is_low: bool = False) -> None:
         """The edge measured memory and disk."""
+        self.node.serving(1 << 20)
         self.node.limit_memory(1000, 1 << 30)
         self.node.limit_disk(1000)
         self.node.memory_measured(2000 if memory_is_low else 1, self.now)

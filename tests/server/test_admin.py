@@ -156,7 +156,12 @@ def test_status_counts_what_a_broker_has(tmp_path: Path) -> None:
         assert (answer["messages_ready"], answer["messages_unacked"]) == (4, 1)
         accounted = answer["memory_accounted_bytes"]
         assert isinstance(accounted, int)
-        assert 5000 < accounted < 20_000
+        parts = answer["memory"]
+        assert isinstance(parts, dict)
+        assert sum(parts.values()) == accounted
+        assert 5000 < parts["messages"] < 20_000
+        assert parts["connections"] > 0
+        assert parts["queues"] > 0
         process.drop_clients()
         wait_until(lambda: ask(process, "status")["connections"] == 0, "the client is gone")
 

@@ -272,5 +272,5 @@ def test_a_new_authority_on_sighup(authority: Authority, tmp_path: Path) -> None
 
 def test_sighup_without_tls_does_no_harm(tmp_path: Path) -> None:
     with broker_process(tmp_path) as process:
-        hang_up(process, "SIGHUP: without TLS listeners")
+        hang_up(process, "not read from a file: only certificates are read again")
         process.connect().close()

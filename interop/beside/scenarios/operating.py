@@ -64,22 +64,37 @@ def alarm(s: Stage, kind: str) -> None:
     publisher.declare(s.q(), passive=True)
 
 
+def _until_all_are_blocked(s: Stage, *resources: str) -> None:
+    """Until new publishers are told of these and no others; a broker may look once a second."""
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        ch = s.unrecorded()
+        _until_blocked(ch)
+        reason = next(m.reason for m in ch.connection.methods if hasattr(m, "reason"))
+        ch.connection.drop()
+        if sorted(reason.removeprefix("low on ").split(" & ")) == sorted(resources):
+            return
+    raise NothingCameError(f"an alarm of {resources}, but of {reason}")
+
+
 @scenario(alone=True)
 def both_alarms(s: Stage) -> None:
     """The reason names both; it ends when both have ended."""
-    first, second = s.channel(), s.channel()
+    first, second, third = s.channel(), s.channel(), s.channel()
     _limit(s, "memory", True)
     try:
         _until_blocked(first)
         _limit(s, "disk", True)
+        _until_all_are_blocked(s, "memory", "disk")
         _until_blocked(second)
         _limit(s, "memory", False)
-        _until_blocked(s.channel())
+        _until_all_are_blocked(s, "disk")
+        _until_blocked(third)
         s.note(_told(first.connection, spec.Connection.Unblocked))
     finally:
         _limit(s, "memory", False)
         _limit(s, "disk", False)
-    for ch in (first, second):
+    for ch in (first, second, third):
         ch.connection.wait(
             lambda ch=ch: _told(ch.connection, spec.Connection.Unblocked), "connection.unblocked"
         )
