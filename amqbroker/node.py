@@ -423,7 +423,7 @@ class Node:
             # It takes more disk before it takes less.
             return
         memory = self._broker.memory
-        number = self._journal.file_to_empty()
+        number = self._journal.file_to_empty(self._broker.memory_bytes)
         if number:
             empty_file(self._broker, number)
         if memory.spilling:

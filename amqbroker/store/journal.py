@@ -61,7 +61,7 @@ JOURNAL_FILE_BYTES: Final = 64 * 1024 * 1024
 SETTLE_DELAY_S: Final = 0.05
 # So many ranges are written at once, whatever the time. A range costs about 100 bytes of memory.
 WAITING_RANGES_MAX: Final = 10_000
-# With more files than this the oldest one is to be emptied.
+# With more files than this, and those of what is in memory, the oldest one is to be emptied.
 FILES_MAX: Final = 4
 # What is written once more in one batch.
 REWRITE_BYTES: Final = 4 * 1024 * 1024
@@ -257,9 +257,14 @@ class Journal:
         """Whether `take_batch` may be called."""
         return self._in_flight == 0 and not self.broken
 
-    def file_to_empty(self) -> int:
-        """The oldest file, if there are too many and it has entries; else 0. Said once a file."""
-        if len(self._files) <= FILES_MAX or self._rewrites or self.full:
+    def file_to_empty(self, held_bytes: i64) -> int:
+        """The oldest file, if there are too many and it has entries; else 0. Said once a file.
+
+        `held_bytes` is what the messages take that may live in the journal. They are allowed twice
+        their place: were their own files too many, they would be written anew without end.
+        """
+        files_max = FILES_MAX + 2 * held_bytes // self._file_bytes_max
+        if len(self._files) <= files_max or self._rewrites or self.full:
             return 0
         oldest = self._files[0]
         if oldest.live == 0 or oldest.number == self._emptied:

@@ -50,7 +50,7 @@ class Life:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         # What is out for delivery must fit into the files that are kept.
-        self.house = CutHouse(self.random, (6_000, 20_000))
+        self.house = CutHouse(self.random, (600, 2_000))
         self.number = 0
         # How often each message is there; those that are not confirmed are in `maybe` as well.
         self.copies: dict[int, int] = {}

@@ -205,7 +205,7 @@ def test_what_keeps_the_oldest_journal_file_is_moved(house: House, ch: Channel) 
         ch.publish(bytes(500), key="busy", properties=PERSISTENT)
         ch.must_get("busy", no_ack=True)
         house.advance(0.1)
-    assert len(house._disk.files) <= FILES_MAX + 1
+    assert len(house._disk.files) <= FILES_MAX + 2
     assert min(house._disk.files) > 1
     house.restart(clean=False)
     ch = house.channel()
@@ -229,6 +229,23 @@ def test_what_was_settled_meanwhile_is_not_moved(house: House, ch: Channel) -> N
     assert house.channel().get_bodies("q") == [b"2"]
 
 
+def test_the_disk_rests_however_much_is_out_for_delivery(house: House, ch: Channel) -> None:
+    """More than the files that are kept anyway: writing it once more would gain nothing."""
+    journal = core(house.node).journal
+    journal._file_bytes_max = 2000
+    fill(ch, *[b"%500d" % number for number in range(100)])
+    ch.consume("q")
+    for number in range(100):
+        ch.expect_delivery(b"%500d" % number)
+    house.advance(1.0)
+    position = journal.position
+    for _ in range(20):
+        house.advance(1.0)
+    assert journal.position <= position + 1
+    house.restart(clean=False)
+    assert len(house.channel().get_bodies("q")) == 100
+
+
 def test_a_long_tail_in_the_oldest_file_becomes_a_segment(house: House, ch: Channel) -> None:
     journal = core(house.node).journal
     journal._file_bytes_max = 20_000
@@ -237,7 +254,7 @@ def test_a_long_tail_in_the_oldest_file_becomes_a_segment(house: House, ch: Chan
     ch.declare_queue("busy", durable=True)
     assert house._disk.segments == {}
     for _ in range(300):
-        ch.publish(bytes(500), key="busy", properties=PERSISTENT)
+        ch.publish(bytes(5000), key="busy", properties=PERSISTENT)
         ch.must_get("busy", no_ack=True)
     assert len(house._disk.segments) == 1
     assert house.queue("q").line.ready.on_disk == 300
