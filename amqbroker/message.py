@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 # Message.bits
 MANDATORY: Final = 1
@@ -32,6 +32,7 @@ ENTRY_OVERHEAD_BYTES: Final = 184
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Message:
     """A published message, as it came.
 

@@ -36,6 +36,10 @@ from pamqp.base import Frame
 HEADER = b"AMQP\0\0\x09\x01"
 PART = 500_000
 CHUNK = 512
+# A queue so short stays in memory.
+MEMORY_MESSAGES = 25_000
+MEMORY_BYTES = 14_000_000
+MEMORY_ROUNDS = 40
 MIB = 1024 * 1024
 
 
@@ -125,9 +129,11 @@ class Broker:
         return int(line.split()[1]) / 1024
 
     def processor_s(self) -> float:
-        """Processor time so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Processor time of all threads so far."""
+        spent = 0
+        for path in Path(f"/proc/{self.process.pid}/task").glob("*/schedstat"):
+            spent += int(path.read_text().split()[0])
+        return spent / 1e9
 
     def end(self, number: int) -> None:
         """With this signal."""
@@ -313,6 +319,36 @@ def drain(broker: Broker, folder: Path, names: list[str], arguments: argparse.Na
     )
 
 
+def drain_memory(broker: Broker, arguments: argparse.Namespace) -> None:
+    """Take messages that are in memory: a short queue is filled and emptied, many times."""
+    client = broker.client()
+    name = "memory"
+    client.call(
+        commands.Queue.Declare(queue=name, durable=not arguments.transient),
+        commands.Queue.DeclareOk,
+    )
+    publisher = Publisher(client, arguments.body, not arguments.transient)
+    count = min(MEMORY_MESSAGES, MEMORY_BYTES // (arguments.body + 400))
+    took = spent = 0.0
+    for _ in range(MEMORY_ROUNDS):
+        publisher.publish(name, 0, count)
+        start, processor = time.monotonic(), broker.processor_s()
+        consumer = Consumer(broker.client(), name, arguments.body, arguments.no_ack)
+        consumer.take_until(count)
+        took += time.monotonic() - start
+        ok = client.call(commands.Queue.Declare(queue=name, passive=True), commands.Queue.DeclareOk)
+        assert isinstance(ok, commands.Queue.DeclareOk)
+        spent += broker.processor_s() - processor
+        consumer.client.close()
+    client.close()
+    show(
+        "drain from memory",
+        messages=count * MEMORY_ROUNDS,
+        rate=round(count * MEMORY_ROUNDS / took),
+        processor_us=round(spent / (count * MEMORY_ROUNDS) * 1e6, 2),
+    )
+
+
 def restart(broker: Broker, folder: Path, name: str, arguments: argparse.Namespace) -> Broker:
     """Kill it, start it, and wait for a delivery."""
     broker.end(signal.SIGKILL)
@@ -327,6 +363,7 @@ def restart(broker: Broker, folder: Path, name: str, arguments: argparse.Namespa
         "restart",
         connected_s=round(connected, 3),
         first_delivery_s=round(time.monotonic() - again.started_at, 3),
+        processor_s=round(again.processor_s(), 3),
         memory_mib=round(again.memory_mib(), 1),
     )
     client.close()
@@ -386,6 +423,7 @@ def main() -> None:
         if arguments.beside:
             beside(broker, folder, arguments)
             return
+        drain_memory(broker, arguments)
         names = [f"q{number:05d}" for number in range(arguments.queues)]
         publish_all(broker, folder, names, arguments)
         if not arguments.transient:

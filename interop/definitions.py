@@ -53,12 +53,12 @@ def main() -> int:
         brokers.rabbitmq() as reference,
         broker.started() as ours,
     ):
-        assert reference.node is not None
+        assert reference.controls is not None
         address = Address.parse(ours.uri)
         theirs, back = Path(folder, "theirs.json"), Path(folder, "ours.json")
         furnish(reference.address, "/")
-        set_rules(reference.node.control)
-        reference.node.control("export_definitions", str(theirs))
+        set_rules(reference.controls.control)
+        reference.controls.control("export_definitions", str(theirs))
         print(ours.control("import_definitions", str(theirs)), end="")
         ours.control("export_definitions", str(back))
         problems += missing("amqbroker", read(theirs), read(back))
@@ -73,8 +73,8 @@ def main() -> int:
         ours.control("add_user", "own", PASSWORD)
         ours.control("set_user_tags", "own", "monitoring")
         ours.control("export_definitions", str(back))
-        reference.node.control("import_definitions", str(back))
-        reference.node.control("export_definitions", str(theirs))
+        reference.controls.control("import_definitions", str(back))
+        reference.controls.control("export_definitions", str(theirs))
         problems += missing("RabbitMQ", read(back), read(theirs))
         problems += refused("RabbitMQ", reference.address, [*USERS, "ann"])
         # RabbitMQ does not know how amqbroker hashes a password that was set there.

@@ -165,6 +165,12 @@ class Consumers:
                 if self.active is None or candidate.priority > self.active.priority:
                     self.active = candidate
 
+    def can_any_take(self) -> bool:
+        """Whether a consumer may be in line: none is that was found to be blocked."""
+        if self.single_active:
+            return self.active is not None and not self.active.blocked
+        return bool(self._groups)
+
     def has_exclusive(self) -> bool:
         """Whether the queue's only consumer asked for exclusive use."""
         return bool(self.all) and self.all[0].exclusive

@@ -13,12 +13,13 @@ RabbitMQ does it, and clients count on it).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64
 
 from amqbroker.core.entry import QueueEntry
-from amqbroker.core.memory import NOTHING, SMALL_READ_BYTES, ReadRequest
+from amqbroker.core.memory import NOTHING, READ_BYTES, SMALL_READ_BYTES, ReadRequest
 from amqbroker.core.ready import Ready
 from amqbroker.message import ENTRY_OVERHEAD_BYTES, PENDING, VOLATILE, Entry, Message
 from amqbroker.store.backlog import SEGMENT_MESSAGES_MAX, SEGMENT_SIZE_MAX, Backlog
@@ -39,6 +40,7 @@ class Line:
     __slots__ = (
         "backlog",
         "flying",
+        "flying_back",
         "flying_bytes",
         "id",
         "keeps_all",
@@ -49,6 +51,7 @@ class Line:
         "ready",
         "seen_index",
         "spill_down_to",
+        "window",
     )
 
     def __init__(self, queue: Queue, line_id: i64, memory: Memory) -> None:
@@ -62,9 +65,12 @@ class Line:
         self.backlog: Backlog | None = None
         # While its tail goes to disk: how many bytes shall be left of it, else -1.
         self.spill_down_to: i64 = -1
-        # What is in the batch that is being written to disk.
+        # What is in the batch that is being written to disk, of the tail and of what came back.
         self.flying: list[Entry] = []
+        self.flying_back: list[Entry] = []
         self.flying_bytes: i64 = 0
+        # How much is read at once.
+        self.window: i64 = SMALL_READ_BYTES
         self.ready = Ready()
         self.next_index: i64 = 0
         # All before this index has been offered to consumers.
@@ -97,6 +103,7 @@ class Line:
         self.landed()
         if self.backlog is not None:
             self.backlog.drop_unread()
+            self._settle_dropped(self.backlog)
 
     def close(self) -> None:
         """The queue is deleted, and everything with it."""
@@ -108,6 +115,13 @@ class Line:
             self.log = None
         elif self.backlog is not None:
             self.backlog.close()
+
+    def _settle_dropped(self, backlog: Backlog) -> None:
+        """What was read, given back and then dropped."""
+        dropped = backlog.dropped
+        backlog.dropped = []
+        if dropped and self.log is not None:
+            self.log.settle_ranges(dropped)
 
     # To disk and back.
 
@@ -121,7 +135,9 @@ class Line:
     def spill(self, extra_max: i64) -> i64:
         """Put the oldest of the tail into the next batch, and NOTHING if no more is to go.
 
-        What would not be in the batch anyway is limited, and costs as much as is returned.
+        What would not be in the batch anyway is limited, and costs as much as is returned. There is
+        no limit for a line that is far behind: else what comes meanwhile would go to the journal,
+        and be written twice from then on.
         """
         ready = self.ready
         # The oldest messages of a queue that is being consumed are wanted next: they stay.
@@ -131,16 +147,12 @@ class Line:
         left = ready.tail_cost() - self.spill_down_to
         if left <= 0:
             return NOTHING
-        backlog = self.backlog
-        if backlog is None:
-            backlog = self.log.backlog if self.log is not None else None
-            if backlog is None:
-                backlog = Backlog(self.id, self.memory.outbox)
-            self.backlog = backlog
+        backlog = self._make_backlog()
         if not ready.paged:
             # What was taken since is in no segment: its indexes must not lie inside of one.
             backlog.seal()
-        entries = ready.cut_tail(keep, left, extra_max)
+        far_behind = ready.paged and self.is_far_behind()
+        entries = ready.cut_tail(keep, left, left if far_behind else extra_max)
         cost: i64 = 0
         extra: i64 = 0
         for entry in entries:
@@ -152,12 +164,91 @@ class Line:
         ready.disk_next = backlog.next_index
         if self.log is not None:
             self.log.stored(entries)
-        if not self.flying:
+        if not self.flying and not self.flying_back:
             self.memory.stored.append(self)
         self.flying.extend(entries)
         self.flying_bytes += cost
         self.memory.flying_bytes += cost
-        return extra
+        return 0 if far_behind else extra
+
+    def give_back(self) -> i64:
+        """What was read ahead, and what came back, goes to disk again; what that gains, in bytes.
+
+        What a segment has is read once more. What came back and is in none is written to one, if
+        it is much, and nothing that is out for delivery lies in between.
+        """
+        ready = self.ready
+        backlog = self._make_backlog()
+        if not ready.paged:
+            # What was taken since is in no segment: its indexes must not lie inside of one.
+            backlog.seal()
+        self.window = SMALL_READ_BYTES
+        before = ready.head_cost()
+        taken = ready.cut_head()
+        counted: list[Entry] = []
+        if self.queue.rules.counts_deliveries:
+            # How often a message was delivered is not written to its segment once more.
+            counted = [entry for entry in taken if entry.deliveries > 0]
+            taken = [entry for entry in taken if entry.deliveries == 0]
+        left = backlog.give_back(taken)
+        place: i64 = 0
+        for entry in taken:
+            if place < len(left) and entry is left[place]:
+                place += 1
+            else:
+                self.memory.release(entry.message)
+        ready.keep(self._store_returned(left) + counted, backlog.next_index)
+        return before - ready.head_cost()
+
+    def _store_returned(self, entries: list[Entry]) -> list[Entry]:
+        """Write what came back to segments of its own; what stays in memory."""
+        out = (
+            self.queue.outstanding_indexes() if len(entries) >= self.memory.back_count_min else None
+        )
+        if out is None:
+            return entries
+        backlog = self._make_backlog()
+        stay: list[Entry] = []
+        start: i64 = 0
+        while start < len(entries):
+            first = entries[start].index
+            # No segment, and no message that is out, may lie inside.
+            bound = backlog.gap(first)
+            place = bisect_left(out, first)
+            if place < len(out):
+                bound = min(bound, out[place])
+            end = start
+            while (
+                end < len(entries)
+                and entries[end].index < bound
+                and end - start < SEGMENT_MESSAGES_MAX
+            ):
+                end += 1
+            group = entries[start : max(end, start + 1)]
+            start += len(group)
+            if len(group) < self.memory.back_count_min:
+                stay.extend(group)
+                continue
+            backlog.insert(self.memory.writer, group)
+            if self.log is not None:
+                self.log.stored(group)
+            if not self.flying and not self.flying_back:
+                self.memory.stored.append(self)
+            self.flying_back.extend(group)
+            for entry in group:
+                cost = entry.message.cost + ENTRY_OVERHEAD_BYTES
+                self.flying_bytes += cost
+                self.memory.flying_bytes += cost
+        return stay
+
+    def _make_backlog(self) -> Backlog:
+        backlog = self.backlog
+        if backlog is None:
+            backlog = self.log.backlog if self.log is not None else None
+            if backlog is None:
+                backlog = Backlog(self.id, self.memory.outbox)
+            self.backlog = backlog
+        return backlog
 
     def landed(self) -> None:
         """What is on its way to disk is there, or nobody wants it any more."""
@@ -165,25 +256,31 @@ class Line:
 
     def _forget_flying(self, end: i64) -> None:
         """Let go of what is on its way to disk and has a smaller index than this."""
+        self.flying = self._let_go(self.flying, end)
+        self.flying_back = self._let_go(self.flying_back, end)
+
+    def _let_go(self, entries: list[Entry], end: i64) -> list[Entry]:
         memory = self.memory
-        done: i64 = 0
-        for entry in self.flying:
+        stay: list[Entry] = []
+        for entry in entries:
             if entry.index >= end:
-                break
-            done += 1
+                stay.append(entry)
+                continue
             cost = entry.message.cost + ENTRY_OVERHEAD_BYTES
             self.flying_bytes -= cost
             memory.flying_bytes -= cost
             memory.release(entry.message)
-        del self.flying[:done]
+        return stay
 
     def come_back(self) -> None:
         """The disk refused what was on its way there, and it takes nothing more."""
-        backlog = self.backlog
-        assert backlog is not None, self.id
+        backlog = self._make_backlog()
         backlog.unwritten(self.flying)
+        backlog.unwritten(self.flying_back)
         self.ready.uncut(self.flying)
+        self.ready.keep(self.flying_back, backlog.next_index)
         self.flying = []
+        self.flying_back = []
         self.memory.flying_bytes -= self.flying_bytes
         self.flying_bytes = 0
 
@@ -206,6 +303,7 @@ class Line:
         assert backlog is not None, self.id
         self._forget_flying(backlog.next_segment().last + 1)
         dropped = backlog.drop_next()
+        self._settle_dropped(backlog)
         self.ready.load([], 0, 0, dropped, backlog.next_index)
 
     def read_ahead(self, head_only: bool) -> None:
@@ -216,8 +314,9 @@ class Line:
         backlog = self.backlog
         assert backlog is not None, self.id
         ready = self.ready
-        length = self.memory.read_length()
-        if not self.queue.consumers.all and not self.queue.waiting_gets:
+        queue = self.queue
+        length = min(self.memory.read_length(), self.window)
+        if not queue.waiting_gets and not queue.consumers.can_any_take():
             if not head_only:
                 return
             length = min(length, SMALL_READ_BYTES)
@@ -225,4 +324,5 @@ class Line:
             return
         piece = backlog.next_read(length)
         if piece is not None:
+            self.window = min(self.window * 2, READ_BYTES)
             self.memory.reads.append(ReadRequest(self, piece))

@@ -40,6 +40,11 @@ LARGE_COST: Final = 64 * 1024
 LARGE_TAIL_BYTES_MAX: Final = 4 * MIB
 # A tail behind messages on disk goes there when it has this much.
 EAGER_BYTES: Final = MIB
+# So much was read ahead or came back, and is given back under pressure whoever wants it.
+HEAD_BYTES_MAX: Final = 16 * MIB
+BACK_MIN: Final = 64 * 1024
+# With fewer messages than this a line is not worth a segment.
+SEGMENT_COUNT_MIN: Final = 256
 # What one batch puts on disk at least of what need not be in it, and in how many segments at most.
 SPILL_BYTES: Final = 4 * MIB
 SPILL_WRITES_MAX: Final = 32
@@ -48,10 +53,11 @@ SPARE_DIVISOR: Final = 4
 # If there is nothing that could go, the next look is taken after a growth by this share of the
 # limit.
 IDLE_DIVISOR: Final = 128
-# One read, and what may be left of what was read before when the next one is asked for. Without
-# memory to spare reads are small, and nothing is read ahead.
+# One read, and what may be left of what was read before when the next one is asked for. A line
+# begins with small reads, so that many whose consumers are busy do not fill the memory. Without
+# memory to spare all reads are small, and nothing is read ahead.
 READ_BYTES: Final = MIB
-READ_AHEAD_BYTES: Final = 2 * MIB
+READ_AHEAD_BYTES: Final = 4 * MIB
 SMALL_READ_BYTES: Final = 64 * 1024
 # Of `Line.spill`: there was none.
 NOTHING: Final = -1
@@ -78,6 +84,8 @@ class Memory:
 
     __slots__ = (
         "_idle_until",
+        "back_count_min",
+        "back_min",
         "bytes",
         "bytes_max",
         "flying_bytes",
@@ -92,6 +100,9 @@ class Memory:
     def __init__(self, outbox: SegmentOutbox, bytes_max: i64 = QUEUE_BYTES_MAX) -> None:
         self.bytes: i64 = 0
         self.bytes_max: i64 = bytes_max
+        # What is worth to be given back, and to be written to a segment of its own.
+        self.back_min: i64 = BACK_MIN
+        self.back_count_min: i64 = SEGMENT_COUNT_MIN
         # Of `bytes`: on the way to disk.
         self.flying_bytes: i64 = 0
         self.read_bytes: i64 = READ_BYTES
@@ -164,7 +175,18 @@ class Memory:
                 break
             self.spill(line, 0)
             excess -= cost
+        if excess > 0:
+            self._give_back(lines, excess)
         self._idle_until = staying + self.bytes_max // IDLE_DIVISOR if not self.spilling else 0
+
+    def _give_back(self, lines: list[Line], excess: i64) -> None:
+        """That is not enough: what was read ahead for consumers that are busy goes back to disk,
+        and messages that came back."""
+        lines.sort(key=idle_cost, reverse=True)
+        for line in lines:
+            if excess <= 0 or idle_cost(line) < self.back_min:
+                break
+            excess -= line.give_back()
 
     def write_some(self) -> None:
         """Put some of what is to go to disk into the next batch."""
@@ -205,3 +227,13 @@ class Memory:
 def tail_cost(line: Line) -> int:
     """The sort key of lines that may go to disk."""
     return line.ready.tail_cost()
+
+
+def idle_cost(line: Line) -> int:
+    """The sort key of lines that may give something back. A window that is being used is not worth
+    it, nor one that a rule looks at: it would be read again at once."""
+    cost = line.ready.head_cost()
+    queue = line.queue
+    if queue.has_rules or queue.waiting_gets or queue.consumers.can_any_take():
+        return cost if cost > HEAD_BYTES_MAX else 0
+    return cost

@@ -13,9 +13,9 @@ from mypy_extensions import i64
 
 from amqbroker.core import log
 from amqbroker.core.entry import QueueEntry
-from amqbroker.core.memory import ReadRequest
+from amqbroker.core.memory import SEGMENT_COUNT_MIN, ReadRequest
 from amqbroker.core.timers import TimerTarget
-from amqbroker.message import IN_SEGMENT, WRITTEN, Entry
+from amqbroker.message import ENTRY_OVERHEAD_BYTES, IN_SEGMENT, WRITTEN, Entry
 from amqbroker.store.segments import KEPT, REDELIVERED
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 READ_ATTEMPTS_MAX: Final = 3
 RETRY_S: Final = 1.0
-# With fewer messages than this in its tail a queue is not worth a segment: they are written to the
-# journal once more.
-SEGMENT_COUNT_MIN: Final = 256
 
 
 @final
@@ -71,7 +68,7 @@ def _load(broker: Broker, line: Line, name: str, data: bytes) -> None:
     assert backlog is not None, queue.name
     memory = line.memory
     reader = backlog.begin_read(data)
-    redelivered = backlog.redelivered if backlog.redelivered.total > 0 else None
+    redelivered = backlog.redelivered
     counts = line.log.counts if line.log is not None else None
     if counts is not None and not counts.in_segments:
         counts = None
@@ -82,6 +79,9 @@ def _load(broker: Broker, line: Line, name: str, data: bytes) -> None:
     while reader.next_block():
         if not backlog.wants_block(reader):
             continue
+        # Mostly all of a block were delivered before, or none: then no index is looked up.
+        some_redelivered = redelivered.touches(reader.first, reader.last)
+        all_redelivered = some_redelivered and redelivered.covers(reader.first, reader.last)
         while True:
             message = reader.next_record()
             if message is None:
@@ -94,17 +94,20 @@ def _load(broker: Broker, line: Line, name: str, data: bytes) -> None:
             if counts is not None:
                 entry.deliveries = counts.of(reader.index, reader.deliveries)
             flags = reader.flags
+            entry.file = IN_SEGMENT
             if flags & KEPT != 0:
                 entry.state = WRITTEN
-                entry.file = IN_SEGMENT
                 kept += 1
-            entry.redelivered = flags & REDELIVERED != 0 or (
-                redelivered is not None and redelivered.contains(reader.index)
+            entry.redelivered = (
+                flags & REDELIVERED != 0
+                or all_redelivered
+                or (some_redelivered and redelivered.contains(reader.index))
             )
-            memory.hold(message)
+            message.holders = 1
             size += message.cost
             body_bytes += len(message.body)
             entries.append(entry)
+    memory.bytes += size + len(entries) * ENTRY_OVERHEAD_BYTES
     lost = backlog.end_read(reader, len(data), len(entries), kept, body_bytes)
     line.ready.load(entries, size, body_bytes, lost, backlog.next_index)
     for offset, what in reader.problems:

@@ -358,6 +358,20 @@ class Queue:
             self.discard(over, DELIVERY_LIMIT)
         return kept
 
+    def outstanding_indexes(self) -> list[int] | None:
+        """The indexes of all that is out for delivery, of any line, in order; None if not all of
+        it is found with the consumers that there are."""
+        found: list[int] = []
+        channels = {id(consumer.channel): consumer.channel for consumer in self.consumers.all}
+        for channel in channels.values():
+            found.extend(
+                [entry.index for entry in channel.unacked.entries() if entry.line.queue is self]
+            )
+        if len(found) != self.unacked_count:
+            return None
+        found.sort()
+        return found
+
     def purge(self) -> int:
         """Drop every ready message; how many there were."""
         count = self.ready_count()

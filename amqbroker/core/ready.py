@@ -44,6 +44,7 @@ class Ready:
         "_head",
         "_late",
         "_returned",
+        "_returned_bytes",
         "_tail",
         "_tail_bytes",
         "body_bytes",
@@ -59,6 +60,7 @@ class Ready:
         self._head: i64 = 0
         self._returned: list[QueueEntry] = []
         self._late: list[QueueEntry] = []
+        self._returned_bytes: i64 = 0
         # The cost of messages. Of one list that is front and tail, only the sum counts.
         self._front_bytes: i64 = 0
         self._tail_bytes: i64 = 0
@@ -89,6 +91,7 @@ class Ready:
         if self._returned and self._returned_is_first():
             returned = self._returned.pop()
             self.body_bytes -= len(returned.message.body)
+            self._returned_bytes -= returned.message.cost
             return returned
         entry = self._entries[head]
         assert entry is not None, head
@@ -145,6 +148,7 @@ class Ready:
         self.count += len(entries)
         for entry in entries:
             self.body_bytes += len(entry.message.body)
+            self._returned_bytes += entry.message.cost
         self._late.extend(entries)
 
     def _sort_late(self) -> None:
@@ -217,6 +221,42 @@ class Ready:
         self.on_disk += len(taken)
         return taken
 
+    def head_cost(self) -> i64:
+        """What was read ahead or came back, in bytes."""
+        count: i64 = len(self._returned) + len(self._late)
+        cost = self._returned_bytes + count * ENTRY_OVERHEAD_BYTES
+        return cost + self.front_cost() if self.paged else cost
+
+    def cut_head(self) -> list[Entry]:
+        """Remove what was read ahead and what came back, in index order, to be given back to the
+        disk; `keep` or `load` must follow. They still count."""
+        if self._late:
+            self._sort_late()
+        if not self.paged:
+            self._split(0)
+        taken: list[Entry] = [cast("Entry", entry) for entry in reversed(self._returned)]
+        taken.extend([cast("Entry", entry) for entry in self._entries[self._head :]])
+        if self._returned:
+            taken.sort(key=index_of_entry)
+        for cut in taken:
+            self.body_bytes -= len(cut.message.body)
+        self._returned = []
+        self._returned_bytes = 0
+        self._entries = []
+        self._head = 0
+        self._front_bytes = 0
+        self.on_disk += len(taken)
+        return taken
+
+    def keep(self, entries: list[Entry], disk_next: i64) -> None:
+        """These of what was cut cannot be on disk. What is there begins at `disk_next`."""
+        self.on_disk -= len(entries)
+        self.count -= len(entries)
+        self.put_back([cast("QueueEntry", entry) for entry in entries])
+        self.disk_next = disk_next
+        if self.on_disk == 0:
+            self._end_paging()
+
     def uncut(self, entries: list[Entry]) -> None:
         """These were cut last, and are not on disk."""
         size: i64 = 0
@@ -286,6 +326,7 @@ class Ready:
         self._head = 0
         self._returned = []
         self._late = []
+        self._returned_bytes = 0
         self._front_bytes = 0
         self._tail_bytes = 0
         self.body_bytes = 0
@@ -322,6 +363,9 @@ class Ready:
             for entry in self._tail:
                 if entry is not None:
                     found.append(entry)
+        if self._returned:
+            # Those that no segment has may stand among those that were read.
+            found.sort(key=index_of)
         return found
 
 
@@ -338,4 +382,9 @@ def _some_of(entries: list[QueueEntry | None], start: i64, count: i64) -> list[Q
 
 def index_of(entry: QueueEntry) -> int:
     """The sort key of entries."""
+    return entry.index
+
+
+def index_of_entry(entry: Entry) -> int:
+    """The same for what goes to disk."""
     return entry.index

@@ -18,9 +18,10 @@ from typing import Final, final
 from amqbroker.core.line import Line
 from amqbroker.core.queue import Queue
 from amqbroker.message import Message
-from amqbroker.store.backlog import Segment, SegmentPiece
+from amqbroker.store.backlog import SegmentPiece
 from amqbroker.store.records import FILE_HEADER_BYTES
-from amqbroker.store.segments import KEPT, REDELIVERED, SegmentReader
+from amqbroker.store.segment import Segment
+from amqbroker.store.segments import REDELIVERED, SegmentReader
 
 PIECE_BYTES: Final = 64 * 1024
 
@@ -120,9 +121,7 @@ class _LinePeek:
         reader = SegmentReader(data, self._offset, segment.readable, segment.crc, self._searching)
         while reader.next_block():
             while (message := reader.next_record()) is not None:
-                if segment.recovered and (
-                    not reader.flags & KEPT or segment.settled.contains(reader.index)
-                ):
+                if not segment.has_unread(reader.index, reader.flags):
                     continue
                 is_redelivered = bool(reader.flags & REDELIVERED) or redelivered.contains(
                     reader.index

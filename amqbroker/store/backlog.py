@@ -8,13 +8,16 @@ segment, however long the backlog is.
                  (a batch)     (synced)     (in memory again)
 
 Invariants:
-- Segments are in index order, and reading goes through them in that order, once.
+- Segments are in index order, and reading goes through them in that order.
 - Every message of the queue with an index between `first` and `last` of a segment that outlives a
   restart is in this segment. A queue that has read all its segments may hand out what it has in
   memory: from then on it begins a new segment.
 - A segment that was there at the start is never appended to.
 - A file goes when all in it was read and nothing in it lives, after the batch that says so is
   synced.
+
+Messages that were read and are still ready may be given back: they are read once more, before what
+was never read. Messages that came back and are in no segment get segments of their own, in between.
 
 `unread` counts exactly what is ready on disk: messages that were damaged are found missing at the
 end of their segment. `unread_bytes` are those of their bodies; of a segment that was settled in
@@ -31,11 +34,11 @@ from amqbroker.message import Entry
 from amqbroker.store.batch import Batch
 from amqbroker.store.ranges import Ranges
 from amqbroker.store.records import FILE_HEADER_BYTES, SegmentPart
+from amqbroker.store.segment import Segment
 from amqbroker.store.segments import (
     KEPT,
     SegmentReader,
     SegmentWriter,
-    segment_crc,
     segment_header,
     segment_name,
 )
@@ -43,6 +46,7 @@ from amqbroker.store.segments import (
 # A segment is sealed when it has this much. It is the piece in which disk is given back.
 SEGMENT_SIZE_MAX: Final = 16 * 1024 * 1024
 SEGMENT_MESSAGES_MAX: Final = 65_536
+INDEX_MAX: Final = (1 << 62) - 1
 
 
 @final
@@ -69,128 +73,6 @@ class SegmentPiece:
         self.offset: i64 = offset
         self.length: i64 = length
         self.generation: i64 = generation
-
-
-@final
-class Segment:
-    """One segment. `count` messages of it outlive a restart, unless they are in `settled`.
-
-    `size` bytes count, of which `readable` are on disk; `unread` messages were not read since the
-    start, with bodies of `unread_bytes`. `handed` of those that outlive a restart are in memory or
-    were settled since then; `settled_before` were settled when the segment was recovered.
-    `body_bytes` have the `count` bodies.
-
-    Nothing in it expires before `expires_from`, which is 0 if none of it ever does; all of it has
-    expired at `expires_until`, which is 0 if some of it never does.
-    """
-
-    __slots__ = (
-        "body_bytes",
-        "count",
-        "crc",
-        "expires_from",
-        "expires_until",
-        "first",
-        "handed",
-        "is_damaged",
-        "last",
-        "messages",
-        "name",
-        "number",
-        "queue_id",
-        "readable",
-        "recovered",
-        "seed",
-        "settled",
-        "settled_before",
-        "size",
-        "unread",
-        "unread_bytes",
-    )
-
-    def __init__(self, queue_id: i64, number: i64, seed: bytes, first: i64) -> None:
-        self.queue_id: i64 = queue_id
-        self.number: i64 = number
-        self.name = segment_name(queue_id, number)
-        self.seed = seed
-        self.crc = segment_crc(queue_id, seed)
-        self.first: i64 = first
-        self.last: i64 = first
-        self.count: i64 = 0
-        self.messages: i64 = 0
-        self.settled = Ranges()
-        self.settled_before: i64 = 0
-        self.size: i64 = 0
-        self.readable: i64 = 0
-        self.unread: i64 = 0
-        self.unread_bytes: i64 = 0
-        self.body_bytes: i64 = 0
-        self.expires_from: i64 = 0
-        self.expires_until: i64 = 0
-        self.handed: i64 = 0
-        self.recovered = False
-        self.is_damaged = False
-
-    def live(self) -> i64:
-        """How many messages of it a crash would bring back."""
-        return self.count - self.settled.total
-
-    def part(self, added_from: i64) -> SegmentPart:
-        """What the journal has to know of it."""
-        return SegmentPart(
-            self.queue_id,
-            self.number,
-            self.seed,
-            self.first,
-            self.last,
-            added_from,
-            self.count,
-            self.size,
-            self.body_bytes,
-            self.expires_from,
-            self.expires_until,
-        )
-
-    def grow(self, writer: SegmentWriter, messages: i64) -> None:
-        """So many messages were appended."""
-        if self.messages == 0:
-            self.expires_until = writer.expires_until
-        elif writer.expires_until == 0:
-            self.expires_until = 0
-        elif self.expires_until != 0:
-            self.expires_until = max(self.expires_until, writer.expires_until)
-        if self.expires_from == 0 or 0 < writer.expires_from < self.expires_from:
-            self.expires_from = writer.expires_from
-        self.size += writer.size
-        self.count += writer.kept
-        self.body_bytes += writer.kept_body_bytes
-        self.messages += messages
-        self.unread += messages
-        self.unread_bytes += writer.body_bytes
-
-    def cut(self, last: i64, size: i64) -> None:
-        """What lies behind this index and offset, and was not read, does not count any more."""
-        settled_since = self.settled.total - self.settled_before
-        self.settled.cut(last)
-        self.settled_before = self.settled.total - settled_since
-        count = self.settled_before + self.handed
-        if self.count > 0:
-            self.body_bytes = self.body_bytes * count // self.count
-        self.count = count
-        self.last = last
-        self.size = size
-        self.readable = size
-        self.unread = 0
-        self.unread_bytes = 0
-
-    def forget(self) -> None:
-        """Nothing of it counts any more."""
-        self.count = 0
-        self.body_bytes = 0
-        self.settled = Ranges()
-        self.settled_before = 0
-        self.unread = 0
-        self.unread_bytes = 0
 
 
 @final
@@ -309,14 +191,17 @@ class Backlog:
 
     __slots__ = (
         "_at",
+        "_is_cut_up",
         "_next_number",
         "_offset",
         "_open",
         "_outbox",
         "_read_length",
         "_reading",
+        "_rereads",
         "_searching",
         "_wanted",
+        "dropped",
         "generation",
         "is_reading",
         "next_index",
@@ -342,12 +227,18 @@ class Backlog:
         self._outbox = outbox
         self._next_number: i64 = 1
         self._open: Segment | None = None
-        # Where reading goes on: in the segment at place `_at`, from `_offset`.
+        # Given back and then dropped: these are to be settled by who has the log.
+        self.dropped: list[tuple[int, int]] = []
+        # Where reading goes on: in the segment at place `_at`, from `_offset`; `_rereads` says that
+        # it is among what was read before.
+        self._rereads = False
         self._at: i64 = 0
         self._offset: i64 = FILE_HEADER_BYTES
         self._wanted: i64 = 0
         self._searching = False
         self._reading: Segment | None = None
+        # Some messages of the block that is being read are settled.
+        self._is_cut_up = False
         self._read_length: i64 = 0
 
     def recover(self, segments: list[Segment], redelivered: Ranges, next_number: i64) -> None:
@@ -370,22 +261,53 @@ class Backlog:
     def append(self, writer: SegmentWriter, entries: list[Entry]) -> None:
         """Leave these entries, in index order, for the next batch."""
         segment = self._open
-        creates = segment is None
         if segment is None:
-            first = entries[0].index
-            segment = Segment(self.queue_id, self._next_number, self._outbox.seed, first)
-            self._next_number += 1
+            segment = self._new_segment(entries[0].index)
             if self.unread == 0:
-                self.next_index = first
+                self.next_index = segment.first
             self.segments.append(segment)
             self._open = segment
+        self._write(writer, segment, entries)
+        outbox = self._outbox
+        if segment.size >= outbox.size_max or segment.messages >= outbox.messages_max:
+            self._open = None
+
+    def insert(self, writer: SegmentWriter, entries: list[Entry]) -> None:
+        """Leave these entries, in index order, for the next batch, in a segment of their own.
+
+        They come before others; no segment, and nothing else that would outlive a restart, has an
+        index between their first and their last.
+        """
+        segment = self._new_segment(entries[0].index)
+        place = self._place(segment.first)
+        self.segments.insert(place, segment)
+        self._write(writer, segment, entries)
+        if place <= self._at:
+            self._at = place
+            self._begin_anew()
+
+    def gap(self, index: i64) -> i64:
+        """The first index behind this one that is in a segment, or this one if that is; a large one
+        if there is none."""
+        place = self._place(index)
+        if place == len(self.segments):
+            return INDEX_MAX
+        return max(index, self.segments[place].first)
+
+    def _new_segment(self, first: i64) -> Segment:
+        segment = Segment(self.queue_id, self._next_number, self._outbox.seed, first)
+        self._next_number += 1
+        return segment
+
+    def _write(self, writer: SegmentWriter, segment: Segment, entries: list[Entry]) -> None:
+        """Leave these for the next batch, at the end of this segment."""
+        offset = segment.size
         writer.begin(segment.crc)
         for entry in entries:
             writer.add(entry)
         chunks = writer.take()
         kept = writer.kept
-        offset = segment.size
-        if creates:
+        if offset == 0:
             chunks.insert(0, segment_header(self.queue_id, segment.seed))
             segment.size += FILE_HEADER_BYTES
         segment.last = entries[-1].index
@@ -397,8 +319,6 @@ class Backlog:
         outbox.appended.append(segment)
         if kept > 0:
             outbox.parts.append(segment.part(entries[0].index))
-        if segment.size >= outbox.size_max or segment.messages >= outbox.messages_max:
-            self._open = None
 
     def seal(self) -> None:
         """What comes next goes into a new segment."""
@@ -432,7 +352,7 @@ class Backlog:
         if self.is_reading or self.unread == 0:
             return None
         segment = self.next_segment()
-        available = segment.readable - self._offset
+        available = self._read_end(segment) - self._offset
         if available <= 0:
             return None
         if self._outbox.refused:
@@ -443,27 +363,43 @@ class Backlog:
         self.is_reading = True
         self._reading = segment
         self._read_length = length
+        if not self._rereads:
+            segment.mark()
         return SegmentPiece(segment.name, self._offset, length, self.generation)
 
     def begin_read(self, data: bytes) -> SegmentReader:
         """The piece that was asked for was read: walk through it, then call `end_read`."""
         segment = self._reading
         assert segment is not None, self.queue_id
-        return SegmentReader(data, self._offset, segment.readable, segment.crc, self._searching)
+        end = self._read_end(segment)
+        return SegmentReader(data, self._offset, end, segment.crc, self._searching)
+
+    def _read_end(self, segment: Segment) -> i64:
+        """Where what is read now ends."""
+        return segment.offset if self._rereads else segment.readable
 
     def wants_block(self, reader: SegmentReader) -> bool:
-        """Whether the reader's block may have a message that is not settled."""
+        """Whether the reader's block may have a message that is still there."""
         segment = self._reading
         assert segment is not None
-        return not segment.recovered or not segment.settled.covers(reader.first, reader.last)
+        first, last = reader.first, reader.last
+        if self._rereads:
+            self._is_cut_up = not segment.again.covers(first, last)
+            return segment.again.touches(first, last)
+        self._is_cut_up = segment.recovered and segment.settled.touches(first, last)
+        return not self._is_cut_up or not segment.settled.covers(first, last)
 
     def wants_record(self, reader: SegmentReader) -> bool:
-        """Whether the reader's record is a message that is still there."""
+        """Whether the reader's record, of a block that is wanted, is still there."""
         segment = self._reading
         assert segment is not None
+        if self._rereads:
+            return not self._is_cut_up or segment.again.contains(reader.index)
         if not segment.recovered:
             return True
-        return reader.flags & KEPT != 0 and not segment.settled.contains(reader.index)
+        if reader.flags & KEPT == 0:
+            return False
+        return not self._is_cut_up or not segment.settled.contains(reader.index)
 
     def end_read(
         self, reader: SegmentReader, size: i64, taken: i64, kept: i64, body_bytes: i64
@@ -473,13 +409,14 @@ class Backlog:
         """
         segment = self._reading
         assert segment is not None
+        end = self._read_end(segment)
         moved = reader.offset > self._offset
         self._wanted = reader.wanted
         self._searching = reader.searching
         self._offset = reader.offset
         if reader.last >= self.next_index:
             self.next_index = reader.last + 1
-        if size < self._read_length and reader.offset < segment.readable:
+        if size < self._read_length and reader.offset < end:
             reader.problems.append((reader.offset, "the file ends here, before its time"))
             self._offset = segment.size
         elif not moved and reader.wanted <= size:
@@ -503,9 +440,16 @@ class Backlog:
 
     def _end(self, segment: Segment, taken: i64, kept: i64, body_bytes: i64, damaged: bool) -> i64:
         self.forget_read()
+        lost: i64 = 0
+        if self._rereads:
+            lost = self._end_again(segment, taken)
+        else:
+            segment.offset = self._offset
+            segment.read_to = self.next_index
+            segment.searching = self._searching
         segment.handed += kept
-        segment.unread -= taken
-        self.unread -= taken
+        segment.unread -= taken + lost
+        self.unread -= taken + lost
         if segment.unread == 0:
             # What was an estimate is known now.
             body_bytes = segment.unread_bytes
@@ -513,14 +457,47 @@ class Backlog:
         self.unread_bytes -= body_bytes
         if damaged:
             segment.is_damaged = True
-        lost: i64 = 0
-        if self._offset >= segment.size and (segment.unread > 0 or segment.is_damaged):
+        if self._rereads:
+            if segment.again.total == 0:
+                self._begin_segment()
+        elif self._offset >= segment.size and (segment.unread > 0 or segment.is_damaged):
             lost = segment.unread
             self.unread -= lost
             self.unread_bytes -= segment.unread_bytes
             segment.cut(segment.last, segment.size)
         self._drop_if_done(segment)
         return lost
+
+    def _end_again(self, segment: Segment, taken: i64) -> i64:
+        """So many were read once more; how many were found to be missing."""
+        is_over = self._offset >= segment.offset
+        lost = segment.again.take_until(segment.last if is_over else self.next_index - 1) - taken
+        if segment.count > 0:
+            segment.count -= lost
+        return lost
+
+    def give_back(self, entries: list[Entry]) -> list[Entry]:
+        """These entries, in index order, were read or taken, and are ready: they are read once
+        more. Those for which that cannot be are returned."""
+        left: list[Entry] = []
+        place: i64 = 0
+        for entry in entries:
+            index = entry.index
+            if place >= len(self.segments) or self.segments[place].last < index:
+                place = self._place(index)
+            if place >= len(self.segments) or not self.segments[place].give_back(entry):
+                left.append(entry)
+                continue
+            self.unread += 1
+            self.unread_bytes += len(entry.message.body)
+            if entry.redelivered:
+                self.redelivered.add(index, index)
+        if len(left) < len(entries):
+            self._at = 0
+            while self.segments[self._at].unread == 0:
+                self._at += 1
+            self._begin_anew()
+        return left
 
     def unread_segments(self) -> list[Segment]:
         """The segments that are not read to their end, the first one perhaps in part."""
@@ -554,19 +531,19 @@ class Backlog:
         """What was not read of the next segment does not count any more; how many messages."""
         segment = self.next_segment()
         dropped = segment.unread
-        self.generation += 1
-        self.forget_read()
         if segment is self._open:
             self._open = None
         self.unread -= dropped
         self.unread_bytes -= segment.unread_bytes
         was_live = segment.live() > 0
+        self.dropped.extend(segment.keep_again())
         if segment.handed > 0:
-            segment.cut(self.next_index - 1, self._offset)
+            segment.cut(segment.read_to - 1, segment.offset)
         else:
             segment.forget()
         if was_live:
             self._outbox.parts.append(segment.part(segment.last + 1))
+        self._begin_anew()
         self._drop_if_done(segment)
         return dropped
 
@@ -642,9 +619,24 @@ class Backlog:
         self._at += 1
         self._begin_segment()
 
+    def _begin_anew(self) -> None:
+        """Reading goes on elsewhere: what is under way is not wanted."""
+        self.generation += 1
+        self.forget_read()
+        self._begin_segment()
+
     def _begin_segment(self) -> None:
-        self._offset = FILE_HEADER_BYTES
         self._wanted = 0
         self._searching = False
+        self._rereads = False
+        self._offset = FILE_HEADER_BYTES
         if self._at < len(self.segments):
-            self.next_index = self.segments[self._at].first
+            segment = self.segments[self._at]
+            if segment.again.total > 0:
+                self._rereads = True
+                self.next_index = segment.again.first()
+                self._offset = segment.offset_of(self.next_index)
+            else:
+                self._searching = segment.searching
+                self.next_index = segment.read_to
+                self._offset = segment.offset

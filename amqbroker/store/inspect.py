@@ -24,7 +24,6 @@ from mypy_extensions import i64
 
 from amqbroker.errors import DiskError
 from amqbroker.message import Entry, Message
-from amqbroker.store.backlog import Segment
 from amqbroker.store.disk import Disk
 from amqbroker.store.folder import DAMAGED_SUFFIX, LOCK_NAME, RESERVE_NAME, SOCKET_NAME
 from amqbroker.store.records import (
@@ -48,6 +47,7 @@ from amqbroker.store.records import (
     read_records,
 )
 from amqbroker.store.recovery import Problem, Recovered, Recovery
+from amqbroker.store.segment import Segment
 from amqbroker.store.segments import (
     KEPT,
     REDELIVERED,

@@ -111,6 +111,14 @@ class QueueLog:
         for entry in entries:
             self.settle(entry)
 
+    def settle_ranges(self, ranges: list[tuple[int, int]]) -> None:
+        """These are done with; all of them are in segments."""
+        if self._is_closed or self._journal.broken:
+            return
+        for first, last in ranges:
+            self._begin_range(first)
+            self._last = last
+
     def stored(self, entries: list[Entry]) -> None:
         """These entries are in the next batch as part of a segment: the journal forgets them."""
         for entry in entries:

@@ -52,9 +52,31 @@ class Ranges:
         place = bisect_right(self._firsts, first) - 1
         return place >= 0 and self._lasts[place] >= last
 
+    def touches(self, first: i64, last: i64) -> bool:
+        """Whether any of these indexes is in the set."""
+        place = bisect_left(self._lasts, first)
+        return place < len(self._firsts) and self._firsts[place] <= last
+
     def items(self) -> list[tuple[int, int]]:
         """All ranges, in order."""
         return list(zip(self._firsts, self._lasts, strict=True))
+
+    def first(self) -> i64:
+        """The smallest index; there is one."""
+        return self._firsts[0]
+
+    def take_until(self, last: i64) -> i64:
+        """Take out every index up to this one; how many there were."""
+        before = self.total
+        done = bisect_right(self._lasts, last)
+        for place in range(done):
+            self.total -= self._lasts[place] - self._firsts[place] + 1
+        del self._firsts[:done]
+        del self._lasts[:done]
+        if self._firsts and self._firsts[0] <= last:
+            self.total -= last - self._firsts[0] + 1
+            self._firsts[0] = last + 1
+        return before - self.total
 
     def cut(self, last: i64) -> None:
         """Take out every index behind this one."""

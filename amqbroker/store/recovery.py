@@ -20,13 +20,13 @@ is STOPPED) only those entries do that had been delivered before.
 
 from __future__ import annotations
 
+from bisect import insort
 from typing import Final, final
 
 from mypy_extensions import i64
 
 from amqbroker.errors import DiskError
 from amqbroker.message import WRITTEN, Entry, Message
-from amqbroker.store.backlog import Segment
 from amqbroker.store.ranges import Ranges
 from amqbroker.store.records import (
     BLOCK_HEADER_BYTES,
@@ -44,6 +44,7 @@ from amqbroker.store.records import (
     read_message,
     read_records,
 )
+from amqbroker.store.segment import Segment
 
 NO_QUEUE: Final = -1
 
@@ -207,7 +208,7 @@ class _Queue:
             return
         if found is None:
             found = Segment(part.queue_id, part.number, part.seed, part.first)
-            self.segments.append(found)
+            insort(self.segments, found, key=first_of)
         found.last = part.last
         found.count = part.count
         found.size = part.size
@@ -326,7 +327,7 @@ class Recovery(RecordVisitor):
         segments = [segment for segment in queue.segments if segment.live() > 0]
         if not segments:
             return
-        segments.sort(key=number_of)
+        segments.sort(key=first_of)
         self._result.segments[queue_id] = segments
         if not self._result.clean:
             queue.redelivered.add(segments[0].first, segments[-1].last)
@@ -469,9 +470,9 @@ class Recovery(RecordVisitor):
             self._note(name, offset, what)
 
 
-def number_of(segment: Segment) -> int:
+def first_of(segment: Segment) -> int:
     """The sort key of segments."""
-    return segment.number
+    return segment.first
 
 
 def _damaged_snapshot(offset: int, what: str) -> DiskError:

@@ -216,6 +216,22 @@ class SegmentWriter:
         self._count = 0
 
 
+def is_same(data: bytes, first: i64, second: i64, length: i64) -> bool:
+    """Whether so many bytes from two offsets on are the same; without a copy of them."""
+    end = first + length
+    while first + 8 <= end:
+        if read_i64_be(data, first) != read_i64_be(data, second):
+            return False
+        first += 8
+        second += 8
+    while first < end:
+        if data[first] != data[second]:
+            return False
+        first += 1
+        second += 1
+    return True
+
+
 @final
 class SegmentReader:
     """Walks through a piece of a segment: while `next_block()`, while `next_record()`.
@@ -227,12 +243,15 @@ class SegmentReader:
     """
 
     __slots__ = (
+        "_address",
+        "_address_at",
         "_at",
         "_base",
         "_block_end",
         "_data",
         "_end",
         "_file_crc",
+        "_header",
         "_next_record",
         "count",
         "deliveries",
@@ -257,6 +276,11 @@ class SegmentReader:
         self._at: i64 = 0  # of the next block in `data`
         self._block_end: i64 = 0
         self._next_record: i64 = 0
+        # Of the record before. Most publishers say the same in each message: their records share
+        # one object.
+        self._address = b""
+        self._header = b""
+        self._address_at: i64 = 0
         self.searching = searching
         self.problems: list[tuple[int, str]] = []
         self.offset: i64 = base
@@ -322,13 +346,16 @@ class SegmentReader:
         end = body_at + i64(read_i32_be(data, at + 25))
         assert end <= self._block_end, (self._base + at, end, self._block_end)
         self._next_record = end
+        if (
+            header_at - address_at != len(self._address)
+            or body_at - header_at != len(self._header)
+            or not is_same(data, address_at, self._address_at, body_at - address_at)
+        ):
+            self._address = data[address_at:header_at]
+            self._header = data[header_at:body_at]
+            self._address_at = address_at
         return Message(
-            0,
-            data[address_at:header_at],
-            0,
-            data[header_at:body_at],
-            data[body_at:end],
-            flags & PERSISTENT != 0,
+            0, self._address, 0, self._header, data[body_at:end], flags & PERSISTENT != 0
         )
 
     def _stop(self, wanted: i64) -> bool:

@@ -11,10 +11,10 @@ from typing import final
 from mypy_extensions import i64
 
 from amqbroker.message import Entry
-from amqbroker.store.backlog import Segment
 from amqbroker.store.batch import Batch
 from amqbroker.store.queue_log import QueueLog
 from amqbroker.store.records import SegmentPart
+from amqbroker.store.segment import Segment
 
 
 @final

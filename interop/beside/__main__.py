@@ -7,6 +7,7 @@ and so is a listed one that is no more.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 import time
@@ -15,7 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from interop.beside import brokers, catalogue, compare
+from interop.beside import brokers, catalogue, compare, definitions
 from interop.beside.brokers import Broker
 from interop.broker import BrokerFailedError
 from interop.clients.python.address import Address
@@ -37,11 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         print("\n".join(each.name for each in scenarios))
         return 0
+    if options.definitions:
+        print(json.dumps(definitions.definitions(), indent=2))
+        return 0
     started = time.monotonic()
     try:
         with ExitStack() as stack:
             theirs = _broker("RabbitMQ", options.rabbitmq, stack)
             ours = _broker("amqbroker", options.ours, stack)
+            if theirs.controls is None or ours.controls is None:
+                scenarios = [each for each in scenarios if not each.alone]
             print(f"both ready after {time.monotonic() - started:.0f} s", flush=True)
             found = compare.run(theirs, ours, scenarios)
     except (brokers.NoBrokerError, BrokerFailedError) as error:
@@ -61,9 +67,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", nargs="+", metavar="WORD", help="scenarios with this in their names"
     )
+    parser.add_argument(
+        "--definitions", action="store_true", help="print what a running RabbitMQ must import first"
+    )
     parser.add_argument("--list", action="store_true", help="list the scenarios' names")
     parser.add_argument("--show", action="store_true", help="print all that RabbitMQ's clients saw")
-    parser.add_argument("--rabbitmq", metavar="URI", help="a RabbitMQ that runs already")
+    parser.add_argument(
+        "--rabbitmq", metavar="URI", help="one that runs; without what needs an operator"
+    )
     parser.add_argument("--ours", metavar="URI", help="an amqbroker that runs already")
     return parser
 

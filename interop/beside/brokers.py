@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,10 +26,39 @@ _POLL_S: Final = 0.1
 
 
 class NoBrokerError(Exception):
-    """A broker did not start; the text says why."""
+    """A broker did not start, or did not obey; the text says why."""
 
 
-class Node:
+class Broker:
+    """A broker that scenarios run on. One that was started for the run has `controls`."""
+
+    def __init__(self, name: str, address: Address, controls: Controls | None = None) -> None:
+        self.name = name
+        self.address = address
+        self.controls = controls
+
+
+class Controls(ABC):
+    """What an operator does to a broker that runs."""
+
+    @abstractmethod
+    def control(self, *arguments: str) -> str:
+        """Run a command of rabbitmqctl, or of amqbroker ctl, and return what it printed."""
+
+    @abstractmethod
+    def limit_memory(self, tight: bool) -> None:
+        """Let all memory be too much, or none."""
+
+    @abstractmethod
+    def limit_disk(self, tight: bool) -> None:
+        """Let no disk be enough, or any."""
+
+    @abstractmethod
+    def trace(self, on: bool) -> None:
+        """Turn the firehose of the virtual host `/` on or off."""
+
+
+class Node(Controls):
     """A RabbitMQ node of ours, on which Erlang functions can be called."""
 
     def __init__(self, name: str, cookie: str, environment: dict[str, str]) -> None:
@@ -51,27 +81,68 @@ class Node:
             raise NoBrokerError(f"rabbitmqctl {' '.join(arguments)}\n{done.stdout}")
         return done.stdout
 
-    def call(self, function: str) -> str:
-        """Call `module function [arguments]` and return what it returned, as Erlang prints it."""
+    def call(self, expression: str) -> str:
+        """Evaluate an Erlang expression there and return its value, as Erlang prints it."""
         done = subprocess.run(
-            ["erl_call", "-sname", self._name, "-c", self._cookie, "-a", function],
+            ["erl_call", "-sname", self._name, "-c", self._cookie, "-e"],
+            input=f"{expression}.\n",
             env=self._environment,
-            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=_START_S,
             check=True,
         )
+        if not done.stdout.startswith("{ok,"):
+            raise NoBrokerError(f"{expression}: {done.stdout}")
         return done.stdout
 
+    def limit_memory(self, tight: bool) -> None:
+        share = "0.00001" if tight else "0.6"
+        self.call(f"vm_memory_monitor:set_vm_memory_high_watermark({share})")
 
-class Broker:
-    """A broker that scenarios run on; `node` for one whose inside can be reached."""
+    def limit_disk(self, tight: bool) -> None:
+        limit = "{mem_relative, 100000.0}" if tight else "1000000"
+        self.call(f"rabbit_disk_monitor:set_disk_free_limit({limit})")
 
-    def __init__(self, name: str, address: Address, node: Node | None = None) -> None:
-        self.name = name
-        self.address = address
-        self.node = node
+    def trace(self, on: bool) -> None:
+        self.call(f'rabbit_trace:{"start" if on else "stop"}(<<"/">>)')
+
+
+class Own(Controls):
+    """An amqbroker of ours, with its configuration file."""
+
+    def __init__(self, broker: amqbroker.Broker, settings: Path) -> None:
+        self._broker = broker
+        self._settings = settings
+        self._memory = self._disk = False
+
+    @staticmethod
+    def configuration(memory: bool = False, disk: bool = False) -> str:
+        """The file's contents; x-death is believed as in RabbitMQ before 4.0."""
+        return (
+            "dead_letters: {published_history: believed}\n"
+            "log: {level: warning}\n"
+            f"memory: {{high_watermark: {'1MiB' if memory else '1.0'}}}\n"
+            f"disk: {{free_limit: {'1000000GiB' if disk else '1MiB'}}}\n"
+        )
+
+    def control(self, *arguments: str) -> str:
+        return self._broker.control(*arguments)
+
+    def limit_memory(self, tight: bool) -> None:
+        self._memory = tight
+        self._reload()
+
+    def limit_disk(self, tight: bool) -> None:
+        self._disk = tight
+        self._reload()
+
+    def _reload(self) -> None:
+        self._settings.write_text(self.configuration(self._memory, self._disk))
+        self.control("reload")
+
+    def trace(self, on: bool) -> None:
+        self.control("trace_on" if on else "trace_off")
 
 
 @contextmanager
@@ -101,13 +172,12 @@ def ours() -> Iterator[Broker]:
     """amqbroker as it is in this checkout, with the same definitions."""
     with TemporaryDirectory(prefix="beside-amqbroker-") as folder:
         settings = Path(folder, "amqbroker.yaml")
-        # As in RabbitMQ before 4.0.
-        settings.write_text("dead_letters: {published_history: believed}\nlog: {level: warning}\n")
+        settings.write_text(Own.configuration())
         contents = Path(folder, "definitions.json")
         contents.write_text(json.dumps(definitions.definitions()))
         with amqbroker.started(f"{amqbroker.DEFAULT_COMMAND} --config {settings}") as running:
             running.control("import_definitions", str(contents))
-            yield Broker("amqbroker", Address.parse(running.uri))
+            yield Broker("amqbroker", Address.parse(running.uri), Own(running, settings))
 
 
 def _environment(

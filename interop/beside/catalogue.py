@@ -22,7 +22,7 @@ from interop.beside.stage import Stage
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One scenario. `alone`: it changes the whole broker, so that no other runs beside it."""
+    """One scenario. `alone`: it controls the whole broker, so that no other runs beside it."""
 
     name: str
     play: Callable[[Stage], None]

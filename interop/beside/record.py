@@ -21,6 +21,8 @@ _MADE_UP: Final = re.compile(r"(amq\.gen-|amq\.ctag-)[A-Za-z0-9_-]{22}(?![A-Za-z
 _ACCESS: Final = re.compile(r"(?:configure|write|read) (access to )")
 #: Headers that dead letters have since 3.13.
 _LAST_DEATH: Final = re.compile(r", x-last-death-(?:exchange|queue|reason)=S:[^,}]*")
+#: Headers of the firehose that tell where it comes from.
+_WHERE: Final = re.compile(r"\b(connection|node)=S:[^,}]*")
 _REPLY_TO: Final = re.compile(r"(amq\.rabbitmq\.reply-to)\.[A-Za-z0-9_.=+/-]+")
 
 
@@ -36,6 +38,9 @@ class Record:
         """One more line, once what is accidental has been taken out of it."""
         text = text.replace(self._prefix, "").replace(self._vhost, "vhost '/'")
         text = _ACCESS.sub(r"\1", _MADE_UP.sub(r"\1?", _LAST_DEATH.sub("", text)))
+        # Which of two alarms came first is known to RabbitMQ alone.
+        text = text.replace("low on disk & memory", "low on memory & disk")
+        text = _WHERE.sub(r"\1=S:?", text)
         self.streams.setdefault(stream, []).append(_REPLY_TO.sub(r"\1.?", text))
 
     def lines(self) -> list[str]:

@@ -134,12 +134,16 @@ class Stage:
     def _control(self) -> Channel:
         """A channel of our own, on another connection if the last one has ended."""
         if self._channel is None or self._channel.connection.closed:
-            connection = Connection(self.broker.address, lambda *_: None, "control")
-            connection.start()
-            connection.log_in()
-            connection.open()
-            self._channel = connection.channel()
+            self._channel = self.unrecorded()
         return self._channel
+
+    def unrecorded(self) -> Channel:
+        """A channel whose frames are not recorded; the caller closes its connection."""
+        connection = Connection(self.broker.address, lambda *_: None, "control")
+        connection.start()
+        connection.log_in()
+        connection.open()
+        return connection.channel()
 
     def tidy(self) -> None:
         """End the connections and delete what the scenario's names name."""

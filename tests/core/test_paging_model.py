@@ -23,6 +23,8 @@ class SmallHouse(House):
         memory.bytes_max = 0
         memory.read_bytes = 1
         memory.outbox.messages_max = 3
+        memory.back_min = 1
+        memory.back_count_min = 2
 
 
 class PagingMachine(NodeMachine):

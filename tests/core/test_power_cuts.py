@@ -72,6 +72,8 @@ class CutHouse(House):
         memory.bytes_max = self._draws.choice([0, 0, 3_000, 20_000])
         memory.read_bytes = self._draws.choice([1, 300])
         memory.outbox.messages_max = self._draws.choice([2, 5, 40])
+        memory.back_min = 1
+        memory.back_count_min = self._draws.choice([1, 2, 4])
 
     def _read(self, request: ReadRequest) -> None:
         """The power fails with the disk: nobody hears of the error."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from amqbroker.message import PENDING, SETTLED, VOLATILE, WRITTEN, Entry
-from amqbroker.store.backlog import Backlog, Segment
+from amqbroker.store.backlog import Backlog
 from amqbroker.store.folder import DAMAGED_SUFFIX
 from amqbroker.store.queue_log import QueueLog
 from amqbroker.store.records import FILE_HEADER_BYTES, SEGMENT
+from amqbroker.store.segment import Segment
 from amqbroker.store.segments import KEPT, SegmentWriter, segment_name
 from tests.store.fake_disk import FakeDisk
 from tests.store.helpers import Store, make_message

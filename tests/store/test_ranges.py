@@ -34,10 +34,25 @@ def test_it_is_a_set(pieces: list[tuple[int, int]], bound: int) -> None:
     for index in range(52):
         assert ranges.contains(index) == (index in model)
         assert ranges.covers(index, index + 2) == (model >= {index, index + 1, index + 2})
+        assert ranges.touches(index, index + 2) == bool(model & {index, index + 1, index + 2})
     assert members(ranges.items_from(bound)) == sorted(i for i in model if i >= bound)
     ranges.cut(bound)
     assert members(ranges.items()) == sorted(i for i in model if i <= bound)
     assert ranges.total == len(members(ranges.items()))
+
+
+@given(PIECES, st.integers(-1, 50))
+def test_the_smallest_can_be_taken_out(pieces: list[tuple[int, int]], bound: int) -> None:
+    ranges = Ranges()
+    for first, last in pieces:
+        ranges.add(first, last)
+    before = members(ranges.items())
+    assert ranges.take_until(bound) == sum(index <= bound for index in before)
+    left = [index for index in before if index > bound]
+    assert members(ranges.items()) == left
+    assert ranges.total == len(left)
+    if left:
+        assert ranges.first() == left[0]
 
 
 @given(PIECES.filter(bool))
