@@ -28,7 +28,8 @@ from pamqp import commands
 # Longer than the broker waits before it asks its C library for memory.
 SETTLE_S = 13.0
 MIB = 1024 * 1024
-PART = 1000
+MESSAGE_QUEUES = 100
+COUNT_MIN = 1000
 
 
 class Situation:
@@ -58,14 +59,13 @@ class Situation:
         return found
 
     def messages(self, count: int, size: int) -> None:
-        """So many messages in one queue, each of this size."""
-        self.client.call(commands.Queue.Declare(0, "memory"))
-        self.client.call(commands.Confirm.Select())
-        frames = publish("", "memory", bytes(size), persistent=False)
-        part = min(PART, 4 * MIB // size)
-        for _ in range(count // part):
+        """So many messages, each of this size, in queues that are too short to go to disk."""
+        self.queues(MESSAGE_QUEUES)
+        part = count // MESSAGE_QUEUES
+        for number in range(MESSAGE_QUEUES):
+            frames = publish("", f"queue-{number:06d}", bytes(size), persistent=False)
             self.client._socket.sendall(frames * part)
-        self.client.call(commands.Queue.Declare(0, "memory", passive=True))
+        self.client.call(commands.Queue.Declare(0, "queue-000000", passive=True))
 
     def queues(self, count: int, *, durable: bool = False) -> None:
         """So many queues."""
@@ -89,6 +89,7 @@ class Situation:
         """So many connections, each with a channel."""
         for _ in range(count):
             one = socket.create_connection(("127.0.0.1", self.broker.port), timeout=60)
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.sockets.append(one)
             one.sendall(PROTOCOL_HEADER)
             one.recv(4096)
@@ -114,14 +115,14 @@ class Situation:
         for one in self.sockets:
             one.close()
         self.sockets = []
-        for name in ("memory", "bound", "consumed"):
+        for name in ("bound", "consumed"):
             self.client.call(commands.Queue.Delete(0, name))
         count = int(str(self.status()["queues"]))
         for number in range(count):
             name = f"queue-{number:06d}"
             self.client._socket.sendall(method(1, commands.Queue.Delete(0, name, nowait=True)))
         if count:
-            self.client.call(commands.Queue.Delete(0, "memory"))
+            self.client.call(commands.Queue.Delete(0, "bound"))
 
 
 def measure(
@@ -145,6 +146,7 @@ def measure(
                     str(before["memory_resident_bytes"])
                 )
                 found.append(status)
+                print(f"  {status}", file=sys.stderr)
     return found
 
 
@@ -158,7 +160,7 @@ def main() -> int:
     installed = Installed(options.python)
 
     def many(count: int) -> int:
-        return max(PART, int(count * options.scale))
+        return max(COUNT_MIN, int(count * options.scale))
 
     situations: list[tuple[str, Callable[[Situation], None]]] = [
         (f"{many(1_000_000):,} messages of 100 B", lambda s: s.messages(many(1_000_000), 100)),
@@ -169,7 +171,10 @@ def main() -> int:
         (f"{many(20_000):,} durable queues", lambda s: s.queues(many(20_000), durable=True)),
         (f"{many(20_000):,} bindings", lambda s: s.bindings(many(20_000))),
     ]
-    found = [each for what, fill in situations for each in measure(installed, what, fill)]
+    found: list[dict[str, object]] = []
+    for what, fill in situations:
+        print(what, file=sys.stderr)
+        found.extend(measure(installed, what, fill))
     if options.json:
         print(json.dumps({"broker": str(installed), "situations": found}))
         return 0

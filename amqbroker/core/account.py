@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from amqbroker.core.broker import Broker
     from amqbroker.core.client import Client
 
-CONNECTION_BYTES: Final = 6_400
+CONNECTION_BYTES: Final = 4_000
 # What OpenSSL keeps for one connection.
 TLS_BYTES: Final = 24_000
-CHANNEL_BYTES: Final = 900
-CONSUMER_BYTES: Final = 800
-QUEUE_BYTES: Final = 1_500
+CHANNEL_BYTES: Final = 600
+CONSUMER_BYTES: Final = 600
+QUEUE_BYTES: Final = 1_350
 # A durable queue has a log in the journal and a definition besides.
-DURABLE_BYTES: Final = 1_500
-BINDING_BYTES: Final = 900
+DURABLE_BYTES: Final = 1_150
+BINDING_BYTES: Final = 850
 ROUTE_BYTES: Final = 400
 # The place of an outstanding delivery in the list of its channel; the message is counted with all
 # others.
