@@ -257,6 +257,7 @@ class Node:
         """The disk takes so much more."""
         self._broker.now = now
         self._broker.alarms.measure_disk(free_bytes)
+        self._broker.memory.disk_measured(free_bytes)
         self._broker.alarms_changed()
 
     def settle(self, now: float) -> None:

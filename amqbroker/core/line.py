@@ -136,8 +136,8 @@ class Line:
         """Put the oldest of the tail into the next batch, and NOTHING if no more is to go.
 
         What would not be in the batch anyway is limited, and costs as much as is returned. There is
-        no limit for a line that is far behind: else what comes meanwhile would go to the journal,
-        and be written twice from then on.
+        no limit but the disk's for a line that is far behind: else what comes meanwhile would go to
+        the journal, and be written twice from then on.
         """
         ready = self.ready
         # The oldest messages of a queue that is being consumed are wanted next: they stay.
@@ -151,8 +151,8 @@ class Line:
         if not ready.paged:
             # What was taken since is in no segment: its indexes must not lie inside of one.
             backlog.seal()
-        far_behind = ready.paged and self.is_far_behind()
-        entries = ready.cut_tail(keep, left, left if far_behind else extra_max)
+        at_once = ready.paged and self.is_far_behind() and left <= self.memory.disk_room
+        entries = ready.cut_tail(keep, left, left if at_once else extra_max)
         cost: i64 = 0
         extra: i64 = 0
         for entry in entries:
@@ -169,7 +169,7 @@ class Line:
         self.flying.extend(entries)
         self.flying_bytes += cost
         self.memory.flying_bytes += cost
-        return 0 if far_behind else extra
+        return 0 if at_once else extra
 
     def give_back(self) -> i64:
         """What was read ahead, and what came back, goes to disk again; what that gains, in bytes.

@@ -47,6 +47,11 @@ BACK_MIN: Final = 64 * 1024
 SEGMENT_COUNT_MIN: Final = 256
 # What one batch puts on disk at least of what need not be in it, and in how many segments at most.
 SPILL_BYTES: Final = 4 * MIB
+# So much of it is tried on any disk: it may be full, but that has to be found out and said.
+SPILL_BYTES_MIN: Final = 64 * 1024
+# Half of what is free on the disk, as journal files go only after their messages were moved.
+ROOM_DIVISOR: Final = 2
+UNKNOWN_ROOM: Final = 1 << 60
 SPILL_WRITES_MAX: Final = 32
 # Under pressure so much is put on disk that this share of the limit is left.
 SPARE_DIVISOR: Final = 4
@@ -88,6 +93,7 @@ class Memory:
         "back_min",
         "bytes",
         "bytes_max",
+        "disk_room",
         "flying_bytes",
         "outbox",
         "read_bytes",
@@ -103,6 +109,8 @@ class Memory:
         # What is worth to be given back, and to be written to a segment of its own.
         self.back_min: i64 = BACK_MIN
         self.back_count_min: i64 = SEGMENT_COUNT_MIN
+        # How much may be put on disk at once.
+        self.disk_room: i64 = UNKNOWN_ROOM
         # Of `bytes`: on the way to disk.
         self.flying_bytes: i64 = 0
         self.read_bytes: i64 = READ_BYTES
@@ -133,6 +141,10 @@ class Memory:
         self.bytes -= ENTRY_OVERHEAD_BYTES
 
     # Who goes to disk.
+
+    def disk_measured(self, free_bytes: i64) -> None:
+        """The disk takes so much more."""
+        self.disk_room = max(free_bytes // ROOM_DIVISOR, SPILL_BYTES_MIN)
 
     def look_at(self, line: Line) -> None:
         """The queue's turn is over: is this tail too long?"""
@@ -192,6 +204,7 @@ class Memory:
         """Put some of what is to go to disk into the next batch."""
         staying = self.bytes - self.flying_bytes
         left = max(SPILL_BYTES, (staying - self.bytes_max) // SPARE_DIVISOR)
+        left = min(left, self.disk_room)
         writes = SPILL_WRITES_MAX
         while self.spilling and left > 0 and writes > 0:
             line = self.spilling[0]

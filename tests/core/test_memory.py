@@ -251,3 +251,21 @@ def test_what_is_purged_on_its_way_to_disk_does_not_come_back(house: House, ch: 
     house.disk_is_slow = False
     assert other.get("q") is None
     assert (memory.bytes, memory.flying_bytes) == (0, 0)
+
+
+def test_a_disk_with_little_room_gets_little_at_once() -> None:
+    """What waits in the journal moves in pieces, each of which gives journal files back."""
+    turn = Turn(make_memory())
+    memory = turn.memory
+    queue = filled(turn, 1, 60, 100_000)
+    memory.disk_measured(2_000_000)
+    memory.spill(queue.line, 0)
+    for _ in range(3):
+        memory.outbox.writes = []
+        memory.write_some()
+        size = sum(len(chunk) for write in memory.outbox.writes for chunk in write.chunks)
+        assert 900_000 < size < 1_200_000
+    memory.disk_measured(1 << 40)
+    memory.outbox.writes = []
+    memory.write_some()
+    assert queue.line.ready.tail_count() == 0

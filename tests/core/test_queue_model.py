@@ -154,6 +154,8 @@ class NodeMachine(RuleBasedStateMachine):
         assert not left, {n.number: [show(item) for item in each] for n, each in left.items()}
         pending = [delivery for delivery in self.deliveries if delivery[0] in self.wires]
         assert len(pending) == len(self.deliveries), "a delivery on a channel that is gone"
+        # A turn begins with the dead letters of the one before.
+        self.model.bury(self.house.now)
         self._round(pending)
         while self.model.bury(self.house.now):
             self._round(pending)
