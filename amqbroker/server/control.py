@@ -100,7 +100,9 @@ class Parameter:
         return self.default is _REQUIRED
 
     def accepts(self, value: object) -> bool:
-        """Whether this value is of its kind."""
+        """Whether this value is of its kind, or is none where that is the default."""
+        if value is None and self.default is None:
+            return True
         if self.kind == NUMBER:
             return isinstance(value, int) and not isinstance(value, bool)
         if self.kind == TEXTS:
