@@ -327,7 +327,7 @@ class ControlServer:
                 await self._answer_all(reader, writer)
             except ConnectionError:
                 logger.debug("a client of the control socket left before it was answered")
-            except Exception:
+            except Exception:  # a bug in one request must not end the broker
                 logger.exception("a bug in the broker ends a request: please report it")
             finally:
                 del self._clients[task]
