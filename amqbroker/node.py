@@ -100,6 +100,7 @@ class Node:
         self._broker.now = now
         self._broker.turn.wall_offset = wall - now
         self._journal = journal
+        journal.settle_delay_s = config.store.settle_delay_ms / 1000
         self._base_bytes = 0
         if recovered is not None:
             restore(self._broker, recovered)

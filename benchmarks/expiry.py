@@ -74,6 +74,7 @@ def round_trip(client: Client) -> float:
 def expired(broker: Broker, folder: Path, arguments: argparse.Namespace) -> Broker:
     """Started when all have expired, the queue becomes empty by itself."""
     broker.end(signal.SIGKILL)
+    # Nobody is there to say when the last one has expired.
     time.sleep(arguments.ttl)
     again = Broker(folder, arguments.set)
     client = again.client()
@@ -83,9 +84,11 @@ def expired(broker: Broker, folder: Path, arguments: argparse.Namespace) -> Brok
     while ready(client, QUEUE) > 0:
         trips.append(round_trip(client))
         memory_max = max(memory_max, again.memory_mib())
+        # So that asking is not what is measured.
         time.sleep(0.001)
     took = time.monotonic() - again.started_at
     trips.append(round_trip(client))
+    # The files of what has gone are deleted a moment later.
     time.sleep(0.5)
     show(
         "expired",

@@ -139,6 +139,7 @@ def measure(
             for step, act in (("", fill), (", drained", Situation.empty)):
                 act(situation)
                 if step:
+                    # The broker gives memory back when it measures, once a second.
                     time.sleep(SETTLE_S)
                 status = situation.status()
                 status["what"] = what + step

@@ -84,6 +84,7 @@ STARTED = {
 
 # Modules without a test file of their own name, and the file that tests them.
 TESTED_BY = {
+    "server/lists.py": "server/test_operations.py",
     "core/events.py": "semantics/test_events.py",
     "core/tracing.py": "semantics/test_tracing.py",
     "store/batch.py": "store/test_journal.py",

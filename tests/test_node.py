@@ -5,10 +5,11 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from msgspec import structs
 from pamqp import base, body, commands, frame, header
 
 from amqbroker.auth.passwords import rabbit_hash, verify
-from amqbroker.config import Config
+from amqbroker.config import Config, Store
 from amqbroker.node import Node, PeerInfo
 from amqbroker.store.journal import Journal
 from tests.core.house import PERSISTENT, House, core, items
@@ -214,3 +215,24 @@ def test_a_client_that_ends_its_side_is_owed_what_was_said(
     if state == "closing":
         ch.send(commands.Channel.Open())
     assert house.node.client_ended(client.id, house.now) == (state == "closing")
+
+
+def test_acks_are_written_as_late_as_the_configuration_says() -> None:
+    class Late(House):
+        @staticmethod
+        def _config() -> Config:
+            return structs.replace(House._config(), store=Store(settle_delay_ms=900))
+
+    house = Late()
+    ch = house.channel()
+    ch.declare_queue("q", durable=True)
+    ch.fill("q", b"m", properties=PERSISTENT)
+    ch.must_get("q", no_ack=True)
+    journal = core(house.node).journal
+    deadline = journal.deadline()
+    assert deadline == pytest.approx(house.now + 0.9)
+    written = journal.position
+    house.advance(0.8)
+    assert journal.position == written
+    house.advance(0.2)
+    assert journal.position > written

@@ -110,6 +110,8 @@ class DeadLettering(TimerTarget):
         "_turned_away",
         "_unsynced",
         "has_room",
+        "held_bytes_max",
+        "held_max",
     )
 
     def __init__(self, broker: Broker) -> None:
@@ -124,6 +126,8 @@ class DeadLettering(TimerTarget):
         self._said: dict[str, bool] = {}
         # A full queue may have room by now.
         self.has_room = False
+        self.held_max: i64 = HELD_MAX
+        self.held_bytes_max: i64 = HELD_BYTES_MAX
 
     def work(self) -> None:
         """Send on some of what was discarded."""
@@ -292,7 +296,7 @@ class DeadLettering(TimerTarget):
         target = held.target
         queue.held += 1
         queue.held_bytes += held.message.cost
-        if queue.held >= HELD_MAX or queue.held_bytes >= HELD_BYTES_MAX:
+        if self._has_too_many(queue):
             queue.holds_back = True
         assert target.vhost is not None
         self._say(
@@ -303,6 +307,9 @@ class DeadLettering(TimerTarget):
         target.is_awaited = True
         self._full.setdefault(target.id, []).append(held)
         self._set_timer()
+
+    def _has_too_many(self, queue: Queue) -> bool:
+        return queue.held >= self.held_max or queue.held_bytes >= self.held_bytes_max
 
     def _set_timer(self) -> None:
         if self._full and not self._timer_is_set:
@@ -330,7 +337,7 @@ class DeadLettering(TimerTarget):
         queue = held.dying.queue
         queue.held -= 1
         queue.held_bytes -= held.message.cost
-        if queue.holds_back and queue.held < HELD_MAX and queue.held_bytes < HELD_BYTES_MAX:
+        if queue.holds_back and not self._has_too_many(queue):
             queue.holds_back = False
             queue.wake()
         target = held.target

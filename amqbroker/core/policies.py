@@ -33,6 +33,15 @@ APPLY_TO: Final = (QUEUES, CLASSIC_QUEUES, QUORUM_QUEUES, STREAMS, EXCHANGES, AL
 ALTERNATE_EXCHANGE: Final = "alternate-exchange"
 
 _STREAM_SETTINGS: Final = ("initial-cluster-size", "max-age", "stream-max-segment-size-bytes")
+# Of RabbitMQ 3's mirrored queues.
+MIRRORING: Final = (
+    "ha-mode",
+    "ha-params",
+    "ha-promote-on-failure",
+    "ha-promote-on-shutdown",
+    "ha-sync-batch-size",
+    "ha-sync-mode",
+)
 # A policy with one of these does not hold for queues of that type. Classic queues know
 # `delivery-limit` and `dead-letter-strategy` here, unlike RabbitMQ's.
 UNKNOWN_TO_CLASSIC: Final = (
@@ -43,12 +52,7 @@ UNKNOWN_TO_CLASSIC: Final = (
 )
 UNKNOWN_TO_QUORUM: Final = (
     *_STREAM_SETTINGS,
-    "ha-mode",
-    "ha-params",
-    "ha-promote-on-failure",
-    "ha-promote-on-shutdown",
-    "ha-sync-batch-size",
-    "ha-sync-mode",
+    *MIRRORING,
     "queue-master-locator",
     "queue-mode",
     "queue-version",

@@ -42,7 +42,7 @@ from amqbroker.core.arguments import (
 from amqbroker.core.broker import Broker
 from amqbroker.core.names import exchange_resource, queue_resource
 from amqbroker.core.partitions import make_partitions, partition_names
-from amqbroker.core.policies import Policy
+from amqbroker.core.policies import MIRRORING, Policy
 from amqbroker.errors import AmqpError
 from amqbroker.exchanges.base import EXCHANGE, QUEUE, Binding, Destination, Exchange, Table
 from amqbroker.exchanges.registry import DEFAULT_EXCHANGE, EXCHANGE_TYPES, make_exchange
@@ -57,7 +57,6 @@ from amqbroker.management.definitions_file import (
 from amqbroker.management.errors import ManagementError
 from amqbroker.management.limits import checked_limits
 from amqbroker.management.policy_settings import (
-    MIRRORING,
     OPERATOR_SETTINGS,
     SETTINGS,
     WITHOUT_EFFECT,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from amqbroker.core.arguments import DEAD_LETTER_STRATEGIES, LEADER_LOCATORS, OVERFLOWS
+from amqbroker.core.policies import MIRRORING
 from amqbroker.management.erlang import json_term, pairs_term
 from amqbroker.management.lookup import is_text
 
@@ -86,14 +87,6 @@ SETTINGS: Final[dict[str, tuple[Check, str]]] = {
     "stream-max-segment-size-bytes": (_count, "is not a valid segment size"),
     "target-group-size": (_positive, "is not a valid target count"),
 }
-MIRRORING: Final = (
-    "ha-mode",
-    "ha-params",
-    "ha-promote-on-failure",
-    "ha-promote-on-shutdown",
-    "ha-sync-batch-size",
-    "ha-sync-mode",
-)
 OPERATOR_SETTINGS: Final = (
     "delivery-limit",
     "expires",

@@ -100,7 +100,9 @@ class Parameter:
         return self.default is _REQUIRED
 
     def accepts(self, value: object) -> bool:
-        """Whether this value is of its kind."""
+        """Whether this value is of its kind, or is none where that is the default."""
+        if value is None and self.default is None:
+            return True
         if self.kind == NUMBER:
             return isinstance(value, int) and not isinstance(value, bool)
         if self.kind == TEXTS:
@@ -325,7 +327,7 @@ class ControlServer:
                 await self._answer_all(reader, writer)
             except ConnectionError:
                 logger.debug("a client of the control socket left before it was answered")
-            except Exception:
+            except Exception:  # a bug in one request must not end the broker
                 logger.exception("a bug in the broker ends a request: please report it")
             finally:
                 del self._clients[task]

@@ -27,7 +27,6 @@ from amqbroker.server.control import (
     FLAG,
     NUMBER,
     OBJECT,
-    TEXTS,
     Arguments,
     CommandError,
     Commands,
@@ -35,6 +34,7 @@ from amqbroker.server.control import (
     Result,
     Rows,
 )
+from amqbroker.server.lists import add_lists
 from amqbroker.server.runner import Runner
 
 KINDS: Final[tuple[Kind[Any], ...]] = (
@@ -64,13 +64,7 @@ class Operations:
     def __init__(self, runner: Runner, commands: Commands) -> None:
         self._runner = runner
         self._commands = commands
-        for kind in KINDS:
-            commands.add(
-                f"list_{kind.name}",
-                partial(self._list, kind),
-                Parameter("columns", TEXTS, []),
-                Parameter("vhost", default=""),
-            )
+        add_lists(commands, runner, KINDS)
         commands.add("purge_queue", self.purge_queue, VHOST, Parameter("name"))
         commands.add(
             "delete_queue",
@@ -106,11 +100,6 @@ class Operations:
         body = Parameter("body_bytes_max", NUMBER, BODY_BYTES)
         commands.add("get", self.get, VHOST, Parameter("name"), count, Parameter("ack", FLAG), body)
         commands.add("peek", self.peek, VHOST, Parameter("name"), count, body)
-
-    async def _list(self, kind: Kind[Any], arguments: Arguments) -> Rows:
-        columns = kind.chosen(arguments.texts("columns"))
-        broker = self._runner.node.broker
-        return Rows(columns, kind.rows(broker, columns, arguments.text("vhost")))
 
     # Queues and connections.
 

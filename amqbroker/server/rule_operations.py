@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import partial
 from typing import Final, final
 
 import anyio.to_thread
@@ -16,7 +15,6 @@ import anyio.to_thread
 from amqbroker.auth.passwords import SALT_SIZE, hash_password, verify
 from amqbroker.core.broker import Broker
 from amqbroker.management import parameters, policies, users, vhosts
-from amqbroker.management.listing import Kind
 from amqbroker.management.listing_rules import PERMISSIONS, RULE_KINDS, Item
 from amqbroker.server.control import (
     ANY,
@@ -31,27 +29,22 @@ from amqbroker.server.control import (
     Result,
     Rows,
 )
+from amqbroker.server.lists import add_lists
 from amqbroker.server.runner import Runner
 
 BAD_DATA: Final = "bad-data"
 
-Change = Callable[[Broker, Arguments], int]
-Note = Callable[[Broker, Arguments], str]
+# A function of management/: it takes the broker, and then the command's parameters in their order.
+Change = Callable[..., int]
+Note = Callable[[Broker, str], str]
 
 NAME: Final = Parameter("name")
 VHOST: Final = Parameter("vhost")
+LIMITS: Final = Parameter("limits", OBJECT)
 
 
-def _no_note(_broker: Broker, _arguments: Arguments) -> str:
+def _no_note(_broker: Broker, _name: str) -> str:
     return ""
-
-
-def _user_note(broker: Broker, arguments: Arguments) -> str:
-    return users.note(broker, arguments.text("name"))
-
-
-def _vhost_note(broker: Broker, arguments: Arguments) -> str:
-    return vhosts.note(broker, arguments.text("name"))
 
 
 @final
@@ -61,13 +54,7 @@ class RuleOperations:
     def __init__(self, runner: Runner, commands: Commands) -> None:
         self._runner = runner
         self._commands = commands
-        for kind in RULE_KINDS:
-            commands.add(
-                f"list_{kind.name}",
-                partial(self._list, kind),
-                Parameter("columns", TEXTS, []),
-                Parameter("vhost", default=""),
-            )
+        add_lists(commands, runner, RULE_KINDS)
         commands.add("list_user_permissions", self.list_user_permissions, NAME)
         commands.add("list_user_topic_permissions", self.list_user_topic_permissions, NAME)
         commands.add("authenticate_user", self.authenticate_user, NAME, Parameter("password"))
@@ -76,11 +63,6 @@ class RuleOperations:
         self._add_vhost_commands()
         self._add_policy_commands()
         self._add_parameter_commands()
-
-    async def _list(self, kind: Kind[Item], arguments: Arguments) -> Rows:
-        columns = kind.chosen(arguments.texts("columns"))
-        broker = self._runner.node.broker
-        return Rows(columns, kind.rows(broker, columns, arguments.text("vhost")))
 
     async def list_user_permissions(self, arguments: Arguments) -> Rows:
         """Of one user, in all virtual hosts."""
@@ -98,86 +80,48 @@ class RuleOperations:
         """A command that changes something."""
 
         async def command(arguments: Arguments) -> Result:
-            return await self._carry_out(change, arguments, note)
+            given = [arguments[parameter.name] for parameter in parameters]
+            return await self._carry_out(lambda broker: change(broker, *given), arguments, note)
 
         self._commands.add(name, command, *parameters)
 
-    async def _carry_out(self, change: Change, arguments: Arguments, note: Note) -> Result:
-        position = self._runner.administer(lambda broker: change(broker, arguments))
-        await self._runner.wait_durable(position)
-        text = note(self._runner.node.broker, arguments)
+    async def _carry_out(
+        self, change: Callable[[Broker], int], arguments: Arguments, note: Note = _no_note
+    ) -> Result:
+        await self._runner.wait_durable(self._runner.administer(change))
+        text = note(self._runner.node.broker, arguments.text("name"))
         return {"note": text} if text else {}
 
     # Users.
 
     def _add_user_commands(self) -> None:
+        password = (Parameter("password", default=""), Parameter("password_hash", default=""))
+        tags = Parameter("tags", TEXTS, [])
+        self._commands.add("add_user", self.add_user, NAME, *password, tags)
+        self._commands.add("change_password", self.change_password, NAME, *password)
+        self._add("delete_user", users.delete_user, NAME, note=users.note)
+        self._add("clear_password", users.clear_password, NAME, note=users.note)
         tags = Parameter("tags", TEXTS)
-        self._commands.add(
-            "add_user",
-            self.add_user,
-            NAME,
-            Parameter("password", default=""),
-            Parameter("password_hash", default=""),
-            Parameter("tags", TEXTS, []),
-        )
-        self._commands.add(
-            "change_password",
-            self.change_password,
-            NAME,
-            Parameter("password", default=""),
-            Parameter("password_hash", default=""),
-        )
-        named: dict[str, Callable[[Broker, str], int]] = {
-            "delete_user": users.delete_user,
-            "clear_password": users.clear_password,
-        }
-        for name, change in named.items():
-            self._add(name, _by_name(change), NAME, note=_user_note)
-        self._add(
-            "set_user_tags",
-            lambda broker, given: users.set_user_tags(
-                broker, given.text("name"), given.texts("tags")
-            ),
-            NAME,
-            tags,
-            note=_user_note,
-        )
-        self._add(
-            "set_user_limits",
-            lambda broker, given: users.set_user_limits(
-                broker, given.text("name"), given.table("limits")
-            ),
-            NAME,
-            Parameter("limits", OBJECT),
-            note=_user_note,
-        )
-        self._add(
-            "clear_user_limits",
-            lambda broker, given: users.clear_user_limits(
-                broker, given.text("name"), given.text("limit")
-            ),
-            NAME,
-            Parameter("limit", default="all"),
-            note=_user_note,
-        )
+        self._add("set_user_tags", users.set_user_tags, NAME, tags, note=users.note)
+        self._add("set_user_limits", users.set_user_limits, NAME, LIMITS, note=users.note)
+        limit = Parameter("limit", default="all")
+        self._add("clear_user_limits", users.clear_user_limits, NAME, limit, note=users.note)
 
     async def add_user(self, arguments: Arguments) -> Result:
         """A new user with a password, or with a hash of one."""
         stored = await self._hash(arguments)
-
-        def add(broker: Broker, given: Arguments) -> int:
-            return users.add_user(broker, given.text("name"), stored, given.texts("tags"))
-
-        return await self._carry_out(add, arguments, _user_note)
+        name, tags = arguments.text("name"), arguments.texts("tags")
+        return await self._carry_out(
+            lambda broker: users.add_user(broker, name, stored, tags), arguments, users.note
+        )
 
     async def change_password(self, arguments: Arguments) -> Result:
         """Another password, or another hash of one."""
         stored = await self._hash(arguments)
-
-        def change(broker: Broker, given: Arguments) -> int:
-            return users.change_password(broker, given.text("name"), stored)
-
-        return await self._carry_out(change, arguments, _user_note)
+        name = arguments.text("name")
+        return await self._carry_out(
+            lambda broker: users.change_password(broker, name, stored), arguments, users.note
+        )
 
     async def _hash(self, arguments: Arguments) -> str:
         password, stored = arguments.text("password"), arguments.text("password_hash")
@@ -202,54 +146,26 @@ class RuleOperations:
     # What users may do.
 
     def _add_permission_commands(self) -> None:
-        self._add(
-            "set_permissions",
-            lambda broker, given: users.set_permissions(
-                broker,
-                given.text("vhost"),
-                given.text("name"),
-                given.text("configure"),
-                given.text("write"),
-                given.text("read"),
-            ),
-            VHOST,
-            NAME,
-            *(Parameter(name) for name in PERMISSIONS),
-            note=_user_note,
-        )
-        self._add(
-            "clear_permissions",
-            lambda broker, given: users.clear_permissions(
-                broker, given.text("vhost"), given.text("name")
-            ),
-            VHOST,
-            NAME,
-            note=_user_note,
-        )
+        allowed = [Parameter(name) for name in PERMISSIONS]
+        exchange = Parameter("exchange")
+        topics = (Parameter("write"), Parameter("read"))
+        user = (VHOST, NAME)
+        self._add("set_permissions", users.set_permissions, *user, *allowed, note=users.note)
+        self._add("clear_permissions", users.clear_permissions, *user, note=users.note)
         self._add(
             "set_topic_permissions",
-            lambda broker, given: users.set_topic_permissions(
-                broker,
-                given.text("vhost"),
-                given.text("name"),
-                given.text("exchange"),
-                given.text("write"),
-                given.text("read"),
-            ),
-            VHOST,
-            NAME,
-            *(Parameter(name) for name in ("exchange", "write", "read")),
-            note=_user_note,
+            users.set_topic_permissions,
+            *user,
+            exchange,
+            *topics,
+            note=users.note,
         )
         self._add(
             "clear_topic_permissions",
-            lambda broker, given: users.clear_topic_permissions(
-                broker, given.text("vhost"), given.text("name"), _or_none(given, "exchange")
-            ),
-            VHOST,
-            NAME,
-            Parameter("exchange", ANY, None),
-            note=_user_note,
+            users.clear_topic_permissions,
+            *user,
+            Parameter("exchange", default=None),
+            note=users.note,
         )
 
     # Virtual hosts.
@@ -257,121 +173,43 @@ class RuleOperations:
     def _add_vhost_commands(self) -> None:
         self._add(
             "add_vhost",
-            lambda broker, given: vhosts.add_vhost(
-                broker,
-                given.text("name"),
-                _or_none(given, "description"),
-                given.texts("tags") or None,
-                _or_none(given, "default_queue_type"),
-            ),
+            _add_vhost,
             NAME,
-            Parameter("description", ANY, None),
+            Parameter("description", default=None),
             Parameter("tags", TEXTS, []),
-            Parameter("default_queue_type", ANY, None),
-            note=_vhost_note,
+            Parameter("default_queue_type", default=None),
+            note=vhosts.note,
         )
-        named: dict[str, Callable[[Broker, str], int]] = {
-            "delete_vhost": vhosts.delete_vhost,
-            "clear_vhost_limits": vhosts.clear_vhost_limits,
-        }
-        for name, change in named.items():
-            self._add(name, _by_name(change), NAME, note=_vhost_note)
-        self._add(
-            "set_vhost_limits",
-            lambda broker, given: vhosts.set_vhost_limits(
-                broker, given.text("name"), given.table("limits")
-            ),
-            NAME,
-            Parameter("limits", OBJECT),
-            note=_vhost_note,
-        )
+        self._add("delete_vhost", vhosts.delete_vhost, NAME, note=vhosts.note)
+        self._add("clear_vhost_limits", vhosts.clear_vhost_limits, NAME, note=vhosts.note)
+        self._add("set_vhost_limits", vhosts.set_vhost_limits, NAME, LIMITS, note=vhosts.note)
 
     # Policies and parameters.
 
     def _add_policy_commands(self) -> None:
-        setters = {
-            "set_policy": policies.set_policy,
-            "set_operator_policy": policies.set_operator_policy,
-        }
-        for name, setter in setters.items():
-            self._add(
-                name,
-                partial(_set_policy, setter),
-                VHOST,
-                NAME,
-                Parameter("pattern"),
-                Parameter("definition", OBJECT),
-                Parameter("priority", NUMBER, 0),
-                Parameter("apply_to", default="all"),
-            )
-        clearers = {
-            "clear_policy": policies.clear_policy,
-            "clear_operator_policy": policies.clear_operator_policy,
-        }
-        for name, clearer in clearers.items():
-            self._add(name, partial(_clear_policy, clearer), VHOST, NAME)
+        policy = (
+            *(VHOST, NAME, Parameter("pattern"), Parameter("definition", OBJECT)),
+            *(Parameter("priority", NUMBER, 0), Parameter("apply_to", default="all")),
+        )
+        self._add("set_policy", policies.set_policy, *policy)
+        self._add("set_operator_policy", policies.set_operator_policy, *policy)
+        self._add("clear_policy", policies.clear_policy, VHOST, NAME)
+        self._add("clear_operator_policy", policies.clear_operator_policy, VHOST, NAME)
 
     def _add_parameter_commands(self) -> None:
-        component = Parameter("component")
-        self._add(
-            "set_parameter",
-            lambda broker, given: parameters.set_parameter(
-                broker,
-                given.text("vhost"),
-                given.text("component"),
-                given.text("name"),
-                given["value"],
-            ),
-            VHOST,
-            component,
-            NAME,
-            Parameter("value", ANY),
-        )
-        self._add(
-            "clear_parameter",
-            lambda broker, given: parameters.clear_parameter(
-                broker, given.text("vhost"), given.text("component"), given.text("name")
-            ),
-            VHOST,
-            component,
-            NAME,
-        )
-        self._add(
-            "set_global_parameter",
-            lambda broker, given: parameters.set_global_parameter(
-                broker, given.text("name"), given["value"]
-            ),
-            NAME,
-            Parameter("value", ANY),
-        )
-        self._add("clear_global_parameter", _by_name(parameters.clear_global_parameter), NAME)
+        parameter = (VHOST, Parameter("component"), NAME)
+        value = Parameter("value", ANY)
+        self._add("set_parameter", parameters.set_parameter, *parameter, value)
+        self._add("clear_parameter", parameters.clear_parameter, *parameter)
+        self._add("set_global_parameter", parameters.set_global_parameter, NAME, value)
+        self._add("clear_global_parameter", parameters.clear_global_parameter, NAME)
 
 
-def _by_name(change: Callable[[Broker, str], int]) -> Change:
-    return lambda broker, given: change(broker, given.text("name"))
-
-
-def _set_policy(setter: Callable[..., int], broker: Broker, given: Arguments) -> int:
-    return setter(
-        broker,
-        given.text("vhost"),
-        given.text("name"),
-        given.text("pattern"),
-        given.table("definition"),
-        given.number("priority"),
-        given.text("apply_to"),
-    )
-
-
-def _clear_policy(
-    clearer: Callable[[Broker, str, str], int], broker: Broker, given: Arguments
+def _add_vhost(
+    broker: Broker, name: str, description: str | None, tags: list[str], queue_type: str | None
 ) -> int:
-    return clearer(broker, given.text("vhost"), given.text("name"))
-
-
-def _or_none(given: Arguments, name: str) -> str | None:
-    """An argument that may be left out."""
-    return None if given[name] is None else given.text(name)
+    """No tags leave those that an existing virtual host has."""
+    return vhosts.add_vhost(broker, name, description, tags or None, queue_type)
 
 
 def _rows(columns: tuple[str, ...], found: list[Item]) -> Rows:

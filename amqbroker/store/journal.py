@@ -91,7 +91,6 @@ class Journal:
         "_rewrites",
         "_seed",
         "_settle_deadline",
-        "_settle_delay_s",
         "_settles_are_due",
         "_starts_again",
         "_stops",
@@ -111,6 +110,7 @@ class Journal:
         "position",
         "ranges",
         "segments",
+        "settle_delay_s",
         "synced_position",
     )
 
@@ -133,7 +133,8 @@ class Journal:
         self.next_queue_id: i64 = recovered.next_queue_id
         self._seed = seed
         self._file_bytes_max: i64 = file_bytes_max
-        self._settle_delay_s = settle_delay_s
+        # Settled ranges that nobody waits for are written this much later.
+        self.settle_delay_s = settle_delay_s
         # What waits for the next batch.
         self.appended: list[Entry] = []
         self._defined: list[tuple[bytes, bytes | None]] = []
@@ -233,7 +234,7 @@ class Journal:
             return False
         if self.ranges and not self._settles_are_due:
             if self._settle_deadline < 0:
-                self._settle_deadline = now + self._settle_delay_s
+                self._settle_deadline = now + self.settle_delay_s
             self._settles_are_due = (
                 now >= self._settle_deadline or self.ranges >= WAITING_RANGES_MAX
             )

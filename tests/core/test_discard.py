@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pamqp.common import FieldTable, FieldValue
 
-from amqbroker.core import discard as subject
+from amqbroker.core.discard import DEAD_LETTERS_A_TURN, HELD_BYTES_MAX, HELD_MAX
 from amqbroker.message import SETTLED, WRITTEN
 from tests.core.house import PERSISTENT, House, core
 from tests.semantics.peer import Channel
@@ -48,7 +48,7 @@ def test_a_fanout_of_a_thousand_queues(house: House, ch: Channel) -> None:
 def test_a_turn_sends_on_a_slice(house: House, ch: Channel) -> None:
     ch.declare_queue("dead")
     ch.declare_queue("q", arguments=to("dead"))
-    count = subject.DEAD_LETTERS_A_TURN + 10
+    count = DEAD_LETTERS_A_TURN + 10
     ch.fill("q", *[b"%d" % number for number in range(count)])
     tag = 0
     for _ in range(count):
@@ -57,7 +57,7 @@ def test_a_turn_sends_on_a_slice(house: House, ch: Channel) -> None:
     ch.nack(tag, multiple=True, requeue=False)
     house.hand_over()
     house.node.settle(house.now)
-    assert house.queue("dead").ready_count() == subject.DEAD_LETTERS_A_TURN
+    assert house.queue("dead").ready_count() == DEAD_LETTERS_A_TURN
     assert house.node.has_work()
     house.node.settle(house.now)
     assert house.queue("dead").ready_count() == count
@@ -205,11 +205,12 @@ def holds_back(house: House) -> bool:
     return house.queue("q").holds_back
 
 
-@pytest.mark.parametrize("limit", ["HELD_MAX", "HELD_BYTES_MAX"])
+@pytest.mark.parametrize(("count", "size"), [(3, HELD_BYTES_MAX), (HELD_MAX, 4_000)])
 def test_with_too_much_refused_a_queue_holds_back(
-    house: House, ch: Channel, monkeypatch: pytest.MonkeyPatch, limit: str
+    house: House, ch: Channel, count: int, size: int
 ) -> None:
-    monkeypatch.setattr(subject, limit, 3 if limit == "HELD_MAX" else 4_000)
+    dead_letters = core(house.node).dead_letters
+    dead_letters.held_max, dead_letters.held_bytes_max = count, size
     narrow(house, ch, message_ttl=5_000)
     ch.fill("q", *[bytes(1000)] * 3, b"4", b"5", properties=PERSISTENT)
     reject_all(ch, "q", 3)

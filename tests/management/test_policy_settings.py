@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from amqbroker.core.policies import MIRRORING
 from amqbroker.management.policy_settings import (
-    MIRRORING,
     OPERATOR_SETTINGS,
     SETTINGS,
     WITHOUT_EFFECT,
