@@ -34,7 +34,7 @@ run: $(RUN)/.ready
 
 demo: $(DEV)/.ready
 	$(DEV)/bin/$(PIP) install -r interop/requirements.txt
-	set -e; for each in examples/*.py; do echo "--- $$each"; PYTHONPATH=. $(DEV)/bin/python $$each; done
+	set -e; for each in examples/*.py; do echo "--- $$each"; PYTHONPATH=$(CURDIR) $(DEV)/bin/python $$each; done
 
 test: $(DEV)/.ready
 	$(DEV)/bin/python -m pytest $(ARGS)
