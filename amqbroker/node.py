@@ -28,6 +28,7 @@ from amqbroker.core.memory import ReadRequest
 from amqbroker.core.paging import empty_file, messages_read
 from amqbroker.core.queue import last_served
 from amqbroker.core.recovery import restore
+from amqbroker.core.unloading import relieve, store_some
 from amqbroker.errors import INTERNAL_ERROR, ConnectionException, broken_journal
 from amqbroker.message import Entry
 from amqbroker.store.journal import RELIEF, Batch, Journal
@@ -288,7 +289,7 @@ class Node:
                     for line in queue.levels:
                         broker.memory.look_at(line)
             if broker.memory.is_short():
-                broker.memory.relieve(broker.all_lines())
+                relieve(broker)
         if turn.confirming:
             channels = turn.confirming
             turn.confirming = []
@@ -366,6 +367,9 @@ class Node:
             if line.log is not None:
                 redelivered.extend([entry for entry in line.ready.entries() if entry.redelivered])
         redelivered.extend(self._broker.dead_letters.entries())
+        for queue in self._broker.all_queues():
+            if queue.reloading is not None:
+                redelivered.extend(queue.reloading.entries())
         self._journal.stop(redelivered)
         return True
 
@@ -430,6 +434,8 @@ class Node:
             empty_file(self._broker, number)
         if memory.spilling:
             memory.write_some()
+        if memory.unloading:
+            store_some(self._broker)
 
     def take_reads(self) -> list[ReadRequest]:
         """Pieces of segments that are to be read; each is answered with `messages_read`."""

@@ -637,7 +637,7 @@ class Journal:
         waiting: list[Entry] = []
         for entry in taken.appended:
             its_log = self.logs.get(entry.queue_id)
-            if entry.state == WRITTEN and its_log is not None:
+            if entry.state == WRITTEN and entry.file != IN_SEGMENT and its_log is not None:
                 entry.state = PENDING
                 its_log.put_back(number)
                 self._file.live -= 1

@@ -99,6 +99,7 @@ def test_if_nothing_can_go_it_is_not_looked_for_all_the_time() -> None:
     memory.hold(messages[0])
     assert memory.is_short()
     memory.relieve([])
+    memory.relieved()
     assert not memory.is_short()
     memory.hold(messages[1])
     assert memory.is_short()
