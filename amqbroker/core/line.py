@@ -165,6 +165,12 @@ class Line:
         elif self.backlog is not None:
             self.backlog.close()
 
+    def forget(self) -> None:
+        """The broker is done with, its messages are not."""
+        self.ready.take_all()
+        self.flying = []
+        self.flying_back = []
+
     def _settle_dropped(self, backlog: Backlog) -> None:
         """What was read, given back and then dropped."""
         dropped = backlog.dropped
@@ -224,12 +230,12 @@ class Line:
         if not self.flying and not self.flying_back and not self.flying_out:
             self.memory.stored.append(self)
 
-    def give_back(self, bounds: list[int]) -> i64:
+    def give_back(self, bounds: list[int], can_write: bool) -> i64:
         """What was read ahead, and what came back, goes to disk again; what that gains, in bytes.
 
         What a segment has is read once more. What came back and is in none is written to one, if
-        it is much, and no index of `bounds` lies in between: those of messages that are in memory
-        and not ready.
+        it is much, the disk takes it, and no index of `bounds` lies in between: those of messages
+        that are in memory and not ready.
         """
         ready = self.ready
         backlog = self._make_backlog()
@@ -249,7 +255,8 @@ class Line:
                 if counts and entry.deliveries > 0 and entry.state == VOLATILE:
                     self.came_back[entry.index] = entry.deliveries
                 self.memory.release(entry.message)
-        ready.keep(self._store_returned(left, bounds), backlog.next_index)
+        stay = self._store_returned(left, bounds) if can_write else left
+        ready.keep(stay, backlog.next_index)
         return before - ready.head_cost()
 
     def _store_returned(self, entries: list[Entry], bounds: list[int]) -> list[Entry]:

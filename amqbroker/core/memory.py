@@ -225,14 +225,17 @@ class Memory:
             excess -= cost
         return excess
 
-    def give_back(self, lines: list[Line], excess: i64, bounds: dict[int, list[int]]) -> None:
+    def give_back(
+        self, lines: list[Line], excess: i64, bounds: dict[int, list[int]], can_write: bool
+    ) -> None:
         """That is not enough: what was read ahead for consumers that are busy goes back to disk,
-        and messages that came back. `bounds` are as of `Line.give_back`, by the line's id."""
+        and messages that came back. `bounds`, by the line's id, and `can_write` are as of
+        `Line.give_back`."""
         lines.sort(key=idle_cost, reverse=True)
         for line in lines:
             if excess <= 0 or idle_cost(line) < self.back_min:
                 break
-            excess -= line.give_back(bounds.get(line.id, []))
+            excess -= line.give_back(bounds.get(line.id, []), can_write)
 
     def relieved(self) -> None:
         """That was all that could be done: look again when there is more to be gained."""

@@ -25,18 +25,19 @@ STORE_BYTES: Final = 8 * 1024 * 1024
 
 
 def relieve(broker: Broker) -> None:
-    """All messages together take too much."""
+    """All messages together take too much. The disk can be full: then only what it has goes."""
     memory = broker.memory
+    can_write = not broker.alarms.disk_is_short()
     lines = broker.all_lines()
     excess = memory.relieve(lines)
     if excess > 0:
-        excess -= _unload(broker)
+        excess -= _unload(broker, can_write)
     if excess > 0:
-        memory.give_back(lines, excess, _bounds(broker))
+        memory.give_back(lines, excess, _bounds(broker), can_write)
     memory.relieved()
 
 
-def _unload(broker: Broker) -> i64:
+def _unload(broker: Broker, can_write: bool) -> i64:
     """Let go of what is out for delivery and on disk; how much that gains, and will when the rest
     is there too."""
     memory = broker.memory
@@ -47,7 +48,7 @@ def _unload(broker: Broker) -> i64:
         for entry in entries:
             if not line.unload(entry):
                 to_be_stored += entry.message.cost + ENTRY_OVERHEAD_BYTES
-    if to_be_stored > 0 and not broker.journal.broken:
+    if to_be_stored > 0 and can_write:
         memory.unloading = True
         return before - memory.bytes + to_be_stored
     return before - memory.bytes

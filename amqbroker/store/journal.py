@@ -504,7 +504,8 @@ class Journal:
         for part in outbox.parts:
             if segment_name(part.queue_id, part.number) in awaiting:
                 kept.append(part)
-                limits.setdefault(part.queue_id, part.added_from)
+                limit: int = part.added_from
+                limits[part.queue_id] = min(limit, limits.get(part.queue_id, limit))
             else:
                 self._writer.segment(part)
                 taken.parts.append(part)
