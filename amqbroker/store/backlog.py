@@ -493,6 +493,11 @@ class Backlog:
             self.unread_bytes -= segment.unread_bytes
             segment.cut(segment.last, segment.size)
         self._drop_if_done(segment)
+        if self.unread > 0:
+            # What is in memory and comes before that is first.
+            segment = self.next_segment()
+            if self._rereads:
+                self.next_index = segment.again.first()
         return lost
 
     def _end_again(self, segment: Segment, taken: i64, kept: i64) -> i64:
