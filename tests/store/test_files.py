@@ -206,7 +206,12 @@ def test_files_that_are_all_taken_are_waited_for(tmp_path: Path) -> None:
     taken: list[int] = []
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
-    give_back = threading.Timer(0.2, lambda: [os.close(each) for each in taken])
+
+    def close_all() -> None:
+        for each in taken:
+            os.close(each)
+
+    give_back = threading.Timer(0.2, close_all)
     try:
         with suppress(OSError):
             while True:

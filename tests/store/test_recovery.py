@@ -317,8 +317,8 @@ def test_a_damaged_first_block_stops_the_start() -> None:
     data[FILE_HEADER_BYTES + 30] ^= 1
     with pytest.raises(
         DiskError,
-        match=r"journal-000000000001, offset 32: the records of a block are damaged. The first sound"
-        " one is 2, but the file 'definitions' covers blocks up to 0 only",
+        match=r"journal-000000000001, offset 32: the records of a block are damaged\. The first "
+        "sound one is 2, but the file 'definitions' covers blocks up to 0 only",
     ):
         fold(None, [(1, bytes(data))])
 
