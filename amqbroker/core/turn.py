@@ -35,6 +35,7 @@ class Turn:
         "outputs",
         "queues",
         "served",
+        "stalled",
         "timers",
         "wall_offset",
     )
@@ -54,6 +55,8 @@ class Turn:
         self.discards: list[Discard] = []
         # How many entries that are.
         self.discarded: i64 = 0
+        # Queues, by id, that will discard more when dead letters go on.
+        self.stalled: dict[int, Queue] = {}
         # Clients with bytes to send, or that must be closed.
         self.outputs: list[Client] = []
         # What makes the time of day of the node's monotonic time, in seconds. It stays as it was at

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pamqp.common import FieldTable, FieldValue
 
 from amqbroker.core import dead_letters as subject
-from amqbroker.core.dead_letters import Letter, make_letter
+from amqbroker.core.dead_letters import Death, Letter, LetterMaker, make_letter
 from amqbroker.message import Message
 from amqbroker.wire import properties
 from tests.wire.strategies import all_tables
@@ -38,7 +38,7 @@ def die(
     believe: bool = False,
 ) -> Letter:
     """A death at NOW."""
-    return make_letter(message, queue, reason, SECONDS, exchange, key, believe)
+    return make_letter(message, Death(queue, reason, SECONDS, exchange, key, believe))
 
 
 def headers_of(message: Message) -> FieldTable:
