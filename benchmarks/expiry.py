@@ -5,12 +5,12 @@
     python -m benchmarks.expiry --messages 10000000 --ttl 120 --dead-letter
     python -m benchmarks.expiry --messages 10000000 --ttl 0 --policy '{"max-length": 10}'
 
-Fills one durable queue, in which messages live for `--ttl` seconds (0: for ever), have `--priorities`
-in turns, and of which there are at most `--max-length`; then kills the broker and starts it again.
-`restart`: the time from the start of the process to the first delivery.
+Fills one durable queue, in which messages live for `--ttl` seconds (0: for ever), have
+`--priorities` in turns, and of which there are at most `--max-length`; then kills the broker and
+starts it again. `restart`: the time from the start of the process to the first delivery.
 
-`expired`: it is killed once more and started when everything has expired; how long it took until the
-queue was empty, without a consumer, and how long a publish and a purge on another queue took
+`expired`: it is killed once more and started when everything has expired; how long it took until
+the queue was empty, without a consumer, and how long a publish and a purge on another queue took
 meanwhile. With `--policy` the queue gets this policy instead: `policy` says how long it took until
 no more than its max-length was left. With `--read` the queue has a dead-letter exchange that does
 not exist, so that every message must be read; with `--dead-letter` all of them go to a third queue.
@@ -112,7 +112,9 @@ def first_delivery(broker: Broker, folder: Path, arguments: argparse.Namespace) 
     return again
 
 
-def watch(step: str, broker: Broker, folder: Path, left: int, arguments: argparse.Namespace) -> None:
+def watch(
+    step: str, broker: Broker, folder: Path, left: int, arguments: argparse.Namespace
+) -> None:
     """Until so many messages are left and no more dead letters are on their way: how that goes."""
     start, processor = time.monotonic(), broker.processor_s()
     client = broker.client()

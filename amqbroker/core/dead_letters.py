@@ -195,7 +195,15 @@ class LetterMaker:
     """Makes letters of many messages. Those that follow each other mostly say the same, and die in
     the same place in the same second: then only the first of them is taken apart."""
 
-    __slots__ = ("_address", "_death", "_deaths", "_header", "_keys", "_made_address", "_made_header")
+    __slots__ = (
+        "_address",
+        "_death",
+        "_deaths",
+        "_header",
+        "_keys",
+        "_made_address",
+        "_made_header",
+    )
 
     def __init__(self) -> None:
         self._death = Death("", "", 0, "", None, False)

@@ -11,9 +11,10 @@ No dead letter is lost on its way: what outlives a restart leaves its queue only
 have it on disk. Until then, and while a target is full and refuses (overflow `reject-publish`), the
 message belongs to its old queue, neither ready nor outstanding, and a crash brings it back there.
 A queue that has too many like that (`Queue.holds_back`), or too many that were not sent on yet
-(`Queue.has_many_dying`), gives its consumers no more. Two kinds are dropped when they are refused: of a queue whose strategy is `at-most-once`, and what a length
-limit dropped, since to keep it would break the limit. RabbitMQ drops all that are refused, but
-those of quorum queues with the strategy `at-least-once`.
+(`Queue.has_many_dying`), gives its consumers no more. Two kinds are dropped when they are refused:
+of a queue whose strategy is `at-most-once`, and what a length limit dropped, since to keep it would
+break the limit. RabbitMQ drops all that are refused, but those of quorum queues with the strategy
+`at-least-once`.
 
 Source: RabbitMQ's `rabbit_dead_letter`, `rabbit_fifo_dlx_worker`, and `dead_letter_publish` in
 `rabbit_amqqueue_process`.

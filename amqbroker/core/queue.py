@@ -16,7 +16,7 @@ from mypy_extensions import i64
 from amqbroker.core import limits
 from amqbroker.core.arguments import QUORUM, queue_type
 from amqbroker.core.consumer import Consumers
-from amqbroker.core.discard import DELIVERY_LIMIT, DISCARDED_MAX, HELD_BYTES_MAX, HELD_MAX, Discard
+from amqbroker.core.discard import DELIVERY_LIMIT, DISCARDED_MAX, Discard
 from amqbroker.core.entry import QueueEntry
 from amqbroker.core.expiry import drop_expired, set_head_timer
 from amqbroker.core.held import HeldGet
@@ -123,10 +123,10 @@ class Queue:
         self.holds_back = False
         # This queue is full, and dead letters wait for room in it.
         self.is_awaited = False
-        # When this queue last sent anything, on the turn's count.
+        # When this queue last sent or dropped anything, on the turn's count.
         self.served: i64 = 0
         # Whether messages may expire, or there may be too many: has_rules is asked on the way of
-        # every message, and never taken back while one of them may have an expiry of its own.
+        # every message, and not taken back while one of them may have an expiry of its own.
         self.has_rules = self.rules.limit_messages()
         self.head_timer: Timer | None = None
         # A rule needs to see a head that is on disk.
@@ -285,16 +285,19 @@ class Queue:
                 break
             consumer.send(ready.take())
             sent += 1
-        if sent > 0:
-            self.turn.served += 1
-            self.served = self.turn.served
         if has_rules:
             if sent < DELIVERIES_A_TURN:
                 drops += self._drop_rest(drops_max - drops)
             if not self.holds_back and not self.is_overdue:
                 set_head_timer(self)
+        if sent > 0 or drops > 0:
+            self.turn.served += 1
+            self.served = self.turn.served
         if has_levels:
             line = self.first_line()
+        if has_rules and line.ready.count == 0 and not self.rules.limit_messages():
+            # The last message that could expire is gone.
+            self.has_rules = False
         if line.ready.paged:
             line.read_ahead(self.wants_head, drops > 0)
         self.serving = False
@@ -334,7 +337,8 @@ class Queue:
 
     def has_many_dying(self) -> bool:
         """Whether so much is discarded and was not sent on that no more may be."""
-        return self.dying >= HELD_MAX or self.dying_bytes >= HELD_BYTES_MAX
+        turn = self.turn
+        return self.dying >= turn.dying_max or self.dying_bytes >= turn.dying_bytes_max
 
     def sends_on(self, entry: QueueEntry) -> None:
         """This entry, which was discarded, is not in the way of others any more."""
@@ -358,6 +362,8 @@ class Queue:
             entry.redelivered = True
             entry.deliveries += 1
             entry.consumer = None
+            if entry.expires_at != 0:
+                self.has_rules = True
         if self.rules.counts_deliveries:
             entries = self._counted(entries)
         if self.levels is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, final
 
 from mypy_extensions import i64
 
+from amqbroker.core.discard import HELD_BYTES_MAX, HELD_MAX
 from amqbroker.core.memory import Memory
 from amqbroker.core.timers import Timers
 from amqbroker.store.backlog import SegmentOutbox
@@ -30,6 +31,8 @@ class Turn:
         "confirming",
         "discarded",
         "discards",
+        "dying_bytes_max",
+        "dying_max",
         "memory",
         "now",
         "outputs",
@@ -55,6 +58,9 @@ class Turn:
         self.discards: list[Discard] = []
         # How many entries that are.
         self.discarded: i64 = 0
+        # How much of it one queue may have before its consumers get no more.
+        self.dying_max: i64 = HELD_MAX
+        self.dying_bytes_max: i64 = HELD_BYTES_MAX
         # Queues, by id, that will discard more when dead letters go on.
         self.stalled: dict[int, Queue] = {}
         # Clients with bytes to send, or that must be closed.
