@@ -206,6 +206,13 @@ class DeadLettering(TimerTarget):
             found.extend([held.dying.entry for held in letters])
         return found
 
+    def forget(self) -> None:
+        """The broker is done with, its messages are not."""
+        self._full = {}
+        self._turned_away = []
+        self._unsynced = []
+        self._broker.turn.discards = []
+
     def on_timer(self, kind: int, now: float) -> None:
         """Try refused letters again: a queue that is gone or was purged gives no other sign."""
         self._timer_is_set = False

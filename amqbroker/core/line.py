@@ -116,6 +116,12 @@ class Line:
         elif self.backlog is not None:
             self.backlog.close()
 
+    def forget(self) -> None:
+        """The broker is done with, its messages are not."""
+        self.ready.take_all()
+        self.flying = []
+        self.flying_back = []
+
     def _settle_dropped(self, backlog: Backlog) -> None:
         """What was read, given back and then dropped."""
         dropped = backlog.dropped

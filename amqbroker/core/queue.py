@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 # that may expire or be dropped.
 DELIVERIES_A_TURN: Final = 4096
 DROPS_A_TURN: Final = 1024
+# A queue that keeps so many messages, with all its consumers at their limits, is outrun.
+OUTRUN_MIN: Final = 1024
 
 
 @final
@@ -282,6 +284,8 @@ class Queue:
                 break
             consumer = consumers.next()
             if consumer is None:
+                if sent > 0 and ready.count > OUTRUN_MIN:
+                    self.turn.outrun_at = self.turn.now
                 break
             consumer.send(ready.take())
             sent += 1

@@ -36,6 +36,7 @@ class Turn:
         "memory",
         "now",
         "outputs",
+        "outrun_at",
         "queues",
         "served",
         "stalled",
@@ -52,6 +53,9 @@ class Turn:
         self.queues: list[Queue] = []
         # Grows with every queue that delivers.
         self.served: i64 = 0
+        # When publishers last outran consumers that work: all got what they may have, and much is
+        # left.
+        self.outrun_at = -1.0
         # Channels with publisher confirms that may be sent now.
         self.confirming: list[Channel] = []
         # What left its queues without an ack, and has a dead-letter exchange to go to.

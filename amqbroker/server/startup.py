@@ -168,6 +168,7 @@ async def serve(
             listeners.close()
             with anyio.CancelScope(shield=True):
                 await control.close()
+            node.let_go()
     finally:
         folder.close()
     logger.info("amqbroker stopped")

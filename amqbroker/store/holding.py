@@ -100,3 +100,5 @@ class HoldingDisk:
             else:
                 self._disk.delete(name)
             del self._waiting[0]
+            # A crash must not undo one of these and keep a later one.
+            self._disk.sync_folder(name.rpartition("/")[0])
