@@ -198,6 +198,9 @@ class JournalFiles:
             self._file.close()
         for name, before in undo:
             if before == 0:
+                # A crash may bring the name back, but not what the file said: a journal file would
+                # name messages in segments that were cut.
+                disk.truncate(name, 0)
                 disk.delete(name)
             else:
                 disk.truncate(name, before)
