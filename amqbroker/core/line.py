@@ -435,10 +435,11 @@ class Line:
         self._settle_dropped(backlog)
         self.ready.load([], 0, 0, dropped, backlog.next_index)
 
-    def read_ahead(self, head_only: bool) -> None:
+    def read_ahead(self, head_only: bool, drops: bool) -> None:
         """Ask for the next messages on disk, if they will be wanted soon.
 
-        With `head_only` nobody but the queue's own rules wants to see the first of them.
+        With `head_only` nobody but the queue's own rules wants to see the first of them; `drops`
+        says that those are dropping messages, and will probably want to see many.
         """
         backlog = self.backlog
         assert backlog is not None, self.id
@@ -448,7 +449,8 @@ class Line:
         if not queue.waiting_gets and not queue.consumers.can_any_take():
             if not head_only:
                 return
-            length = min(length, SMALL_READ_BYTES)
+            if not drops:
+                length = min(length, SMALL_READ_BYTES)
         if ready.is_loaded() and ready.front_cost() > self.memory.read_ahead():
             return
         piece = backlog.next_read(length)

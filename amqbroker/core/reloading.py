@@ -53,10 +53,10 @@ class Reloading:
         """Send on what is there, and ask for what is not, until there is enough to do."""
         queue = self._queue
         while self._discards and not self._is_reading:
-            if queue.holds_back:
+            if queue.holds_back or queue.has_many_dying():
                 return
             if queue.turn.discarded >= DISCARDED_MAX:
-                queue.wake()
+                queue.turn.stalled[queue.id] = queue
                 return
             first = self._discards[0]
             loaded = self._take_loaded(first)
