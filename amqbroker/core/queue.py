@@ -298,7 +298,12 @@ class Queue:
         wait."""
         for line in self.lines():
             line.seen_index = line.next_index
-        drops = limits.drop_head(self, drops_max)
+        drops: i64 = 0
+        # As if each had come alone: what does not live on is in nobody's way.
+        rules = self.rules
+        if not self.holds_back and rules.max_length != 0 and rules.max_length_bytes != 0:
+            drops = drop_expired(self, drops_max, True)
+        drops += limits.drop_head(self, drops_max - drops)
         if not self.holds_back:
             drop_expired(self, drops_max - drops, True)
 

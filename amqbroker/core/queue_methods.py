@@ -138,14 +138,14 @@ def unbind(channel: Channel, frame: Frame) -> None:
     name, source, key = _ends(channel, method.queue, method.exchange, method.routing_key)
     vhost = channel.vhost
     queue = vhost.queues.get(name)
-    if queue is not None:
-        access.check_owner(channel.client, queue, vhost.name)
     exchange = vhost.exchanges.get(source)
+    binding = Binding(Destination(QUEUE, name), key, dict(method.arguments or {}))
     position = 0
-    if exchange is not None:
-        position = vhost.unbind(
-            exchange, Binding(Destination(QUEUE, name), key, dict(method.arguments or {}))
-        )
+    if queue is not None and exchange is not None:
+        # Whose queue it is matters only to who would change something.
+        if exchange.find(binding.destination, binding.key, binding.arguments) is not None:
+            access.check_owner(channel.client, queue, vhost.name)
+        position = vhost.unbind(exchange, binding)
     channel.reply_when_durable(position, m.QueueUnbindOk())
 
 

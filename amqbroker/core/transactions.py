@@ -41,8 +41,11 @@ def commit(channel: Channel, frame: Frame) -> None:
     channel.transaction = Transaction()
     position = 0
     refused = False
+    present = channel.vhost.queues
     for publish in transaction.publishes:
-        needed = deliver(channel, publish.message, publish.queues)
+        # By their names: a queue may have gone since, or come again.
+        queues = [present[queue.name] for queue in publish.queues if queue.name in present]
+        needed = deliver(channel, publish.message, queues)
         position = max(position, needed)
         refused = refused or needed == REFUSED
     for settle in transaction.settles:

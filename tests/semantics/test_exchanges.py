@@ -343,6 +343,16 @@ def test_fact_097_unbinding_what_is_not_there_succeeds(bench: Bench) -> None:
     )
 
 
+@fact(97)
+def test_fact_097_nor_what_another_connection_owns(bench: Bench) -> None:
+    owner, ch = bench.channel(), bench.channel()
+    queue = bench.name()
+    owner.declare_queue(queue, exclusive=True)
+    owner.bind(queue, "amq.direct", "bound")
+    ch.unbind(queue, "amq.direct", "unbound")
+    ch.fails(Queue.Unbind(queue=queue, exchange="amq.direct", routing_key="bound"), 405)
+
+
 @fact(97, 7)
 def test_fact_097_deleting_a_missing_exchange_succeeds(bench: Bench) -> None:
     ch = bench.channel()
