@@ -11,7 +11,7 @@ the journal's batch from `take_batch()`, the password checks and the log lines.
 from __future__ import annotations
 
 from random import Random
-from typing import final
+from typing import Final, final
 
 from amqbroker.auth.certificates import TlsPeer
 from amqbroker.auth.sasl import MECHANISMS, offered_to
@@ -33,6 +33,9 @@ from amqbroker.message import Entry
 from amqbroker.store.journal import RELIEF, Batch, Journal
 from amqbroker.store.recovery import Recovered
 from amqbroker.wire.handshake import Offer, server_properties
+
+# So long after consumers were outrun their acks may be on the way.
+OUTRUN_S: Final = 0.001
 
 
 @final
@@ -288,7 +291,8 @@ class Node:
                     for line in queue.levels:
                         broker.memory.look_at(line)
             if broker.memory.is_short():
-                broker.memory.relieve(broker.all_lines())
+                can_write = not broker.alarms.disk_is_short()
+                broker.memory.relieve(broker.all_lines(), broker.dead_letters, can_write)
         if turn.confirming:
             channels = turn.confirming
             turn.confirming = []
@@ -398,10 +402,13 @@ class Node:
         return client is not None and client.must_pause()
 
     def must_yield(self, connection_id: int) -> bool:
-        """Whether this connection publishes while consumers wait for the sockets: let those get
-        ahead."""
-        client = self._broker.clients.get(connection_id)
-        return client is not None and client.publishes and self._broker.awaiting_room > 0
+        """Whether this connection publishes while consumers wait for their sockets, or for their
+        acks to get here: let those get ahead."""
+        broker = self._broker
+        client = broker.clients.get(connection_id)
+        if client is None or not client.publishes:
+            return False
+        return broker.awaiting_room > 0 or broker.now - broker.turn.outrun_at < OUTRUN_S
 
     def take_batch(self, now: float) -> Batch | None:
         """What the journal has to write now; `journal_synced`, `journal_refused` or
@@ -459,6 +466,17 @@ class Node:
         lines = self._broker.log_lines
         self._broker.log_lines = []
         return lines
+
+    def let_go(self) -> None:
+        """Nobody will call this node again. The garbage collector does not see entries, and they
+        know their queues: without this it would never free a node that has messages."""
+        broker = self._broker
+        for line in broker.all_lines():
+            line.forget()
+        for client in broker.clients.values():
+            for channel in client.channels.values():
+                channel.unacked.take_all()
+        broker.dead_letters.forget()
 
     # For management/: what it changes is looked at when the next turn is settled.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from random import Random
 
 import pytest
@@ -10,10 +11,12 @@ from pamqp import base, body, commands, frame, header
 
 from amqbroker.auth.passwords import rabbit_hash, verify
 from amqbroker.config import Config, Store
+from amqbroker.core.queue import OUTRUN_MIN, Queue
 from amqbroker.node import Node, PeerInfo
 from amqbroker.store.journal import Journal
 from tests.core.house import PERSISTENT, House, core, items
 from tests.semantics.peer import PROTOCOL_HEADER, Channel
+from tests.semantics.transports import NodeTransport
 
 FIXED_HASH = rabbit_hash(b"fixed", b"salt")
 PEER = PeerInfo("127.0.0.1", 40001, "127.0.0.1", 5672)
@@ -236,3 +239,52 @@ def test_acks_are_written_as_late_as_the_configuration_says() -> None:
     assert journal.position == written
     house.advance(0.2)
     assert journal.position > written
+
+
+def test_a_node_that_was_let_go_can_be_freed_with_its_messages() -> None:
+    house = House()
+    channel = house.channel()
+    channel.declare_queue("waits here")
+    channel.fill("waits here", b"x")
+    channel.declare_queue("is out")
+    channel.fill("is out", b"x")
+    channel.must_get("is out")
+    house.node.let_go()
+    del house, channel
+    gc.collect()
+    names = [found.name for found in gc.get_objects() if isinstance(found, Queue)]
+    assert "waits here" not in names
+    assert "is out" not in names
+
+
+def test_a_publisher_yields_to_consumers_that_it_outruns(house: House) -> None:
+    consumer = house.channel()
+    consumer.declare_queue("q")
+    consumer.qos(10)
+    consumer.consume("q", "c")
+    publisher = house.channel()
+    outrun(house, publisher)
+    assert must_yield(house, publisher)
+    assert not must_yield(house, consumer), "it does not publish"
+    house.now += 0.01
+    publisher.publish(key="q")
+    house.run()
+    assert not must_yield(house, publisher), "nobody acks: it would wait for nothing"
+    consumer.ack(1)
+    house.run()
+    assert must_yield(house, publisher), "the consumer is at work"
+
+
+def outrun(house: House, publisher: Channel) -> None:
+    """More messages than a queue of consumers that keep up ever has, in one turn."""
+    house.paused = True
+    for _ in range(OUTRUN_MIN + 20):
+        publisher.publish(key="q")
+    house.paused = False
+    house.run()
+
+
+def must_yield(house: House, channel: Channel) -> bool:
+    """Whether the channel's connection lets others get ahead."""
+    assert isinstance(channel.peer.transport, NodeTransport)
+    return house.node.must_yield(channel.peer.transport._id)

@@ -9,6 +9,7 @@ Exit codes are those of RabbitMQ's tools, which are those of sysexits.h:
     67  there is no such user
     69  no broker answers; or it refuses: there is no such thing, not now, not here
     70  it was tried, and went wrong
+    75  it took too long
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ EXIT_DATA: Final = 65
 EXIT_NO_USER: Final = 67
 EXIT_UNAVAILABLE: Final = 69
 EXIT_SOFTWARE: Final = 70
+EXIT_TIMEOUT: Final = 75
 
 # By the code of an error; any other is EXIT_UNAVAILABLE.
 EXIT_CODES: Final[dict[object, int]] = {
@@ -46,6 +48,9 @@ COMPLETION_TIMEOUT_S: Final = 1.0
 
 _DATA_DIR: Final = "amqbroker.data_dir"
 _CONFIG: Final = "amqbroker.config"
+_TIMEOUT: Final = "amqbroker.timeout"
+
+KEPT: Final = {"data_dir": _DATA_DIR, "config_file": _CONFIG, "timeout": _TIMEOUT}
 
 Answer = dict[str, object]
 Row = list[object]
@@ -53,11 +58,22 @@ Command = TypeVar("Command", bound=Callable[..., None])
 
 
 def broker_options(command: Command) -> Command:
-    """--data-dir and --config, which say which broker is meant; before or behind a command."""
+    """--data-dir and --config, which say which broker is meant, and --timeout; before or behind a
+    command."""
 
-    def keep(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    def keep(context: click.Context, option: click.Parameter, value: object) -> None:
         if value is not None:
-            context.meta[_DATA_DIR if option.name == "data_dir" else _CONFIG] = value
+            context.meta[KEPT[str(option.name)]] = value
+
+    command = click.option(
+        "-t",
+        "--timeout",
+        metavar="SECONDS",
+        type=click.FloatRange(min=0, min_open=True),
+        expose_value=False,
+        callback=keep,
+        help="How long the broker has for an answer.",
+    )(command)
 
     command = click.option(
         "--data-dir",
@@ -114,11 +130,14 @@ def _ask(
     on_rows: Callable[[list[Row]], None] | None = None,
 ) -> Answer:
     path = data_dir()
+    timeout_s = click.get_current_context().meta.get(_TIMEOUT, timeout_s)
     try:
         with ControlClient(path, timeout_s) as client:
             answer = client.ask(command, arguments, on_rows)
     except (FileNotFoundError, ConnectionRefusedError):
         fail(EXIT_UNAVAILABLE, f"no broker runs on the data folder {path}")
+    except TimeoutError:
+        fail(EXIT_TIMEOUT, f"the broker on {path} does not answer within {timeout_s:g} s")
     except OSError as error:
         reason = error.strerror or error
         fail(EXIT_UNAVAILABLE, f"the broker on {path} does not answer: {reason}")
@@ -133,7 +152,16 @@ def _ask(
 
 def _fail_as_refused(refusal: dict[str, object]) -> NoReturn:
     code = EXIT_CODES.get(refusal.get("code"), EXIT_UNAVAILABLE)
-    fail(code, *str(refusal.get("text")).splitlines())
+    fail(code, *(line for line in str(refusal.get("text")).splitlines() if line))
+
+
+def is_answering(folder: Path) -> bool:
+    """Whether a broker on this data folder answers at all."""
+    try:
+        with ControlClient(folder, ANSWER_TIMEOUT_S) as client:
+            return "result" in client.ask("ping", {})
+    except (OSError, ValueError):
+        return False
 
 
 def suggestions(command: str, column: str, incomplete: str, **arguments: object) -> list[str]:

@@ -68,7 +68,7 @@ def environment() -> None:
     if wants_json():
         click.echo(json.dumps(answer, ensure_ascii=False, indent=1))
         return
-    show_rows(["setting", "value"], _settings(answer, ""))
+    show_rows(["setting", "value"], settings_rows(answer))
 
 
 @click.command("reload")
@@ -102,12 +102,12 @@ def set_log_level(level: str) -> None:
     say(f"the log has {level} and what is worse")
 
 
-def _settings(table: Answer, path: str) -> list[list[object]]:
+def settings_rows(table: Answer, path: str = "") -> list[list[object]]:
     """Settings by their paths: `limits.frame_max`."""
     found: list[list[object]] = []
     for name, value in table.items():
         if isinstance(value, dict) and value and not path:
-            found += _settings(value, f"{name}.")
+            found += settings_rows(value, f"{name}.")
         else:
             found.append([path + name, value])
     return found
@@ -127,6 +127,7 @@ def status_rows(answer: Answer) -> list[tuple[str, str]]:
         ("version", f"amqbroker {answer.get('version')}, process {answer.get('pid')}"),
         ("data folder", str(answer.get("data_dir"))),
         ("uptime", shown_duration(_number(answer, "uptime_s"))),
+        ("listeners", _listeners(answer.get("listeners"))),
         ("connections", f"{_number(answer, 'connections'):,}"),
         ("queues", f"{_number(answer, 'queues'):,}"),
         ("messages", f"{ready + unacked:,}: {ready:,} ready, {unacked:,} unacked"),
@@ -137,6 +138,15 @@ def status_rows(answer: Answer) -> list[tuple[str, str]]:
     if answer.get("backup_running"):
         rows.append(("backup", "under way"))
     return rows
+
+
+def _listeners(found: object) -> str:
+    """Addresses for people."""
+    shown = []
+    for each in found if isinstance(found, list) else []:
+        host = f"[{each['host']}]" if ":" in each["host"] else each["host"]
+        shown.append(f"{host}:{each['port']} ({each['protocol']})")
+    return ", ".join(shown)
 
 
 def shown_duration(seconds: int) -> str:

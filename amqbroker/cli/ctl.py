@@ -22,6 +22,7 @@ from amqbroker.cli.control import (
     status,
 )
 from amqbroker.cli.ctl_definitions import DEFINITION_COMMANDS
+from amqbroker.cli.ctl_health import HEALTH_COMMANDS
 from amqbroker.cli.ctl_lists import LIST_COMMANDS
 from amqbroker.cli.ctl_queues import QUEUE_COMMANDS
 from amqbroker.cli.ctl_rules import RULE_COMMANDS
@@ -61,6 +62,12 @@ class CtlGroup(click.Group):
         """`list-queues` is `list_queues`."""
         return super().get_command(ctx, cmd_name.replace("-", "_"))
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """`help list_queues` is `list_queues --help`."""
+        if args[:1] == ["help"]:
+            args = [*args[1:2], "--help"]
+        return super().parse_args(ctx, args)
+
 
 @contextmanager
 def _usage_code() -> Iterator[None]:
@@ -80,7 +87,7 @@ def ctl() -> None:
 
     The broker is found by its data folder, as amqbroker status finds it. Options may stand before
     or behind a command. Exit codes: 0 done, 64 wrong use, 65 wrong data, 67 no such user, 69 no
-    broker, or it refuses, 70 it went wrong.
+    broker, or it refuses, 70 it went wrong, 75 it took too long.
     """
 
 
@@ -91,6 +98,7 @@ for _command in (
     environment,
     reload_,
     set_log_level,
+    *HEALTH_COMMANDS,
     *LIST_COMMANDS,
     *QUEUE_COMMANDS,
     *RULE_COMMANDS,

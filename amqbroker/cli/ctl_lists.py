@@ -31,6 +31,14 @@ vhost_option = click.option(
 )
 
 
+def _names(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> list[str]:
+    """Columns, between spaces or commas."""
+    return [name for word in given for name in word.replace(",", " ").split()]
+
+
+columns_argument = click.argument("columns", metavar="[COLUMN]...", nargs=-1, callback=_names)
+
+
 def _vhost_list(name: str, what: str) -> click.Command:
     """A command that lists things of one virtual host, or of all."""
 
@@ -40,9 +48,9 @@ def _vhost_list(name: str, what: str) -> click.Command:
     @quiet_option
     @vhost_option
     @click.option("--all-vhosts", is_flag=True, help="List those of all virtual hosts.")
-    @click.argument("columns", metavar="[COLUMN]...", nargs=-1)
-    def command(vhost: str, all_vhosts: bool, columns: tuple[str, ...]) -> None:
-        show_rows(*ask_rows(name, columns=list(columns), vhost="" if all_vhosts else vhost))
+    @columns_argument
+    def command(vhost: str, all_vhosts: bool, columns: list[str]) -> None:
+        show_rows(*ask_rows(name, columns=columns, vhost="" if all_vhosts else vhost))
 
     return command
 
@@ -57,11 +65,24 @@ def _node_list(name: str, what: str) -> click.Command:
     @click.option(
         "-p", "--vhost", shell_complete=vhost_names, default="", help="Only this virtual host's."
     )
-    @click.argument("columns", metavar="[COLUMN]...", nargs=-1)
-    def command(vhost: str, columns: tuple[str, ...]) -> None:
-        show_rows(*ask_rows(name, columns=list(columns), vhost=vhost))
+    @click.option("--global", "everywhere", is_flag=True, help="All, which is the default.")
+    @columns_argument
+    def command(vhost: str, everywhere: bool, columns: list[str]) -> None:
+        show_rows(*ask_rows(name, columns=columns, vhost="" if everywhere else vhost))
 
     return command
+
+
+@click.command("list_user_limits")
+@broker_options
+@format_options
+@quiet_option
+@click.option("--user", default="", help="Only those of this user.")
+@click.option("--global", "everywhere", is_flag=True, help="All, which is the default.")
+def list_user_limits(user: str, everywhere: bool) -> None:
+    """List the limits of users."""
+    columns, rows = ask_rows("list_user_limits", user="" if everywhere else user)
+    show_rows(columns, rows)
 
 
 LIST_COMMANDS: Final = (
@@ -75,7 +96,7 @@ LIST_COMMANDS: Final = (
     _node_list("list_vhosts", "virtual hosts"),
     _vhost_list("list_permissions", "what users may do"),
     _vhost_list("list_topic_permissions", "what users may do with topics"),
-    _node_list("list_user_limits", "the limits of users"),
+    list_user_limits,
     _node_list("list_vhost_limits", "the limits of virtual hosts"),
     _vhost_list("list_policies", "the policies"),
     _vhost_list("list_operator_policies", "the operator policies"),

@@ -96,12 +96,13 @@ def close_connection(connection: str, reason: str) -> None:
 )
 @click.option("--user", default="", help="Only those of this user.")
 @click.option("--global", "everywhere", is_flag=True, help="All, which is the default.")
+@click.option("--limit", type=click.IntRange(min=0), default=0, help="At most so many; 0 is all.")
 @click.argument("reason")
-def close_all_connections(vhost: str, user: str, everywhere: bool, reason: str) -> None:
+def close_all_connections(vhost: str, user: str, everywhere: bool, limit: int, reason: str) -> None:
     """Close all connections; their clients are told the REASON."""
     if everywhere and (vhost or user):
         raise click.UsageError("--global does not go with --vhost or --user")
-    _close_all(reason, vhost, user)
+    _close_all(reason, vhost, user, limit)
 
 
 @click.command("close_all_user_connections")
@@ -111,11 +112,11 @@ def close_all_connections(vhost: str, user: str, everywhere: bool, reason: str) 
 @click.argument("reason")
 def close_all_user_connections(user: str, reason: str) -> None:
     """Close all connections of a user; their clients are told the REASON."""
-    _close_all(reason, "", user)
+    _close_all(reason, "", user, 0)
 
 
-def _close_all(reason: str, vhost: str, user: str) -> None:
-    answer = ask("close_all_connections", reason=reason, vhost=vhost, user=user)
+def _close_all(reason: str, vhost: str, user: str, limit: int) -> None:
+    answer = ask("close_all_connections", reason=reason, vhost=vhost, user=user, limit=limit)
     count = answer.get("connections")
     say(f"{shown_count(count if isinstance(count, int) else 0, 'connection')} closed")
 

@@ -15,6 +15,8 @@ from typing import Final, TypeVar
 import click
 
 FORMATS: Final = ("table", "json", "csv", "tsv")
+# rabbitmqctl's name of a table for people, which all of ours are.
+PRETTY_TABLE: Final = "pretty_table"
 
 _FORMAT: Final = "amqbroker.format"
 _QUIET: Final = "amqbroker.quiet"
@@ -56,9 +58,9 @@ def format_options(command: Command) -> Command:
     )(command)
     return click.option(
         "--formatter",
-        type=click.Choice(FORMATS),
+        type=click.Choice((*FORMATS, PRETTY_TABLE)),
         expose_value=False,
-        callback=_keeper(_FORMAT),
+        callback=_keep_format,
         help="Print a table, a JSON array of objects, CSV or columns between tabs.",
     )(command)
 
@@ -71,6 +73,11 @@ def _keeper(key: str) -> Callable[[click.Context, click.Parameter, object], None
             context.meta[key] = value
 
     return keep
+
+
+def _keep_format(context: click.Context, _option: click.Parameter, value: str | None) -> None:
+    if value:
+        context.meta[_FORMAT] = "table" if value == PRETTY_TABLE else value
 
 
 def _keep_json(context: click.Context, _option: click.Parameter, value: bool) -> None:

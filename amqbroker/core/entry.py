@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from amqbroker.message import Entry, Message
 from amqbroker.wire.properties import with_edited_headers
@@ -19,6 +19,7 @@ DELIVERY_COUNT: Final = "x-delivery-count"
 
 
 @final
+@mypyc_attr(acyclic=True)
 class QueueEntry(Entry):
     """An entry of `line`, ready or outstanding.
 

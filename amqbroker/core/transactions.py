@@ -17,7 +17,7 @@ from pamqp.base import Frame
 
 from amqbroker.core.held import Transaction
 from amqbroker.core.limits import REFUSED
-from amqbroker.core.publishing import deliver
+from amqbroker.core.publishing import deliver, expect_expiry
 from amqbroker.core.settling import finish
 from amqbroker.errors import precondition_failed
 from amqbroker.wire import methods as m
@@ -45,6 +45,7 @@ def commit(channel: Channel, frame: Frame) -> None:
     for publish in transaction.publishes:
         # By their names: a queue may have gone since, or come again.
         queues = [present[queue.name] for queue in publish.queues if queue.name in present]
+        expect_expiry(publish.message, queues)
         needed = deliver(channel, publish.message, queues)
         position = max(position, needed)
         refused = refused or needed == REFUSED

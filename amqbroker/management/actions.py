@@ -78,8 +78,12 @@ def close_connection(broker: Broker, which: str, reason: str) -> None:
     )
 
 
-def close_connections(broker: Broker, reason: str, vhost: str = "", user: str = "") -> int:
-    """End all connections, or those of a virtual host or a user; how many there were."""
+def close_connections(
+    broker: Broker, reason: str, vhost: str = "", user: str = "", limit: int = 0
+) -> int:
+    """End all connections, or those of a virtual host or a user, or so many of them; how many."""
+    if limit < 0:
+        raise ManagementError(BAD_ARGUMENT, f"a limit is a number of connections, not {limit}")
     if vhost:
         find_vhost(broker, vhost)
     if user:
@@ -89,6 +93,8 @@ def close_connections(broker: Broker, reason: str, vhost: str = "", user: str = 
         if _is_meant(client, vhost, user):
             client.force_close(reason)
             closed += 1
+            if closed == limit:
+                break
     return closed
 
 

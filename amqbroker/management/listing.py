@@ -69,10 +69,10 @@ class Kind(Generic[T]):
         for column in columns:
             if column not in self.columns:
                 close = get_close_matches(column, self.columns, 1)
-                hint = f"; did you mean {close[0]}?" if close else ""
+                hint = f" (did you mean {close[0]}?)" if close else ""
                 known = ", ".join(self.columns)
                 raise ManagementError(
-                    BAD_ARGUMENT, f"{self.name} have no column '{column}'{hint} There are {known}"
+                    BAD_ARGUMENT, f"{self.name} have no column '{column}'{hint}: they have {known}"
                 )
         return columns or list(self.defaults)
 

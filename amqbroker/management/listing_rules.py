@@ -71,7 +71,6 @@ RULE_KINDS: Final = (
         _of_vhosts(users.list_topic_permissions),
         ("user", "exchange", "write", "read"),
     ),
-    _kind("user_limits", ("user", "limits"), _of_node(users.list_user_limits)),
     _kind("vhost_limits", ("vhost", "limits"), _vhost_limits),
     _kind("policies", POLICY, _of_vhosts(policies.list_policies)),
     _kind("operator_policies", POLICY, _of_vhosts(policies.list_operator_policies)),

@@ -80,6 +80,23 @@ def add_vhost(
     return _changed(broker, vhost, "was added" if is_new else "was changed")
 
 
+def update_vhost(
+    broker: Broker,
+    name: str,
+    description: str | None = None,
+    tags: Sequence[str] | None = None,
+    default_queue_type: str | None = None,
+) -> int:
+    """Another description, other tags, another default queue type of a virtual host that exists."""
+    find_vhost(broker, name)
+    return add_vhost(broker, name, description, tags, default_queue_type)
+
+
+def set_vhost_tags(broker: Broker, name: str, tags: Sequence[str]) -> int:
+    """These tags and no others."""
+    return update_vhost(broker, name, tags=tags)
+
+
 def delete_vhost(broker: Broker, name: str) -> int:
     """The end of a virtual host: of its connections, queues, exchanges and rules, and of what users
     may do in it."""

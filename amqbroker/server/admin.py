@@ -1,4 +1,5 @@
-"""What the control socket offers: `ping`, `status`, `backup`, `cancel-backup`.
+"""What the control socket offers: `ping`, `status`, `environment`, `shutdown`, `backup`,
+`cancel-backup`.
 
 Commands look at the node, which lives on the same thread, and at the data folder. They hold no rule
 of the broker.
@@ -6,8 +7,10 @@ of the broker.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import final
 
@@ -32,13 +35,25 @@ from amqbroker.server.measuring import resident_bytes
 from amqbroker.store.backup import GrowingFiles
 from amqbroker.store.files import DataFolder
 
+logger = logging.getLogger("amqbroker")
+
 
 @final
 class Admin:
     """The commands of one broker."""
 
-    def __init__(self, node: Node, folder: DataFolder, data_dir: Path) -> None:
+    def __init__(
+        self,
+        node: Node,
+        folder: DataFolder,
+        data_dir: Path,
+        listening: Callable[[], list[Result]],
+        stop: Callable[[], None],
+    ) -> None:
+        """`listening` says where clients can connect, `stop` begins the broker's end."""
         self._node = node
+        self._listening = listening
+        self._stop = stop
         self._folder = folder
         self._data_dir = data_dir.absolute()
         self._started_at = time.monotonic()
@@ -47,6 +62,7 @@ class Admin:
         self.commands.add("ping", self.ping)
         self.commands.add("status", self.status)
         self.commands.add("environment", self.environment)
+        self.commands.add("shutdown", self.shutdown)
         self.commands.add("backup", self.backup, Parameter("destination"))
         self.commands.add("cancel-backup", self.cancel_backup)
 
@@ -68,6 +84,7 @@ class Admin:
             "pid": os.getpid(),
             "uptime_s": round(time.monotonic() - self._started_at, 3),
             "data_dir": str(self._data_dir),
+            "listeners": self._listening(),
             "connections": counts.connections,
             "vhosts": counts.vhosts,
             "queues": counts.queues,
@@ -83,6 +100,12 @@ class Admin:
     async def environment(self, _arguments: Arguments) -> Result:
         """The configuration in effect, without passwords."""
         return shown(self._node.broker.config)
+
+    async def shutdown(self, _arguments: Arguments) -> Result:
+        """Stop the broker as SIGTERM does. The answer is on its way before that begins."""
+        logger.info("stopping by command")
+        self._stop()
+        return {}
 
     async def backup(self, arguments: Arguments) -> Result:
         """A consistent copy of the data folder in a new one."""

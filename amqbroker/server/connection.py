@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 # What one connection may put into a turn. Messages larger than that are cheaper in few large
 # slices.
 SLICE_BYTES: Final = 65_536
-# The longest that a publisher is held back for the sake of consumers that wait for their sockets,
-# after each slice.
+# The longest that a publisher is held back for the sake of consumers that it outruns, after each
+# whole slice. One that sends less at a time is not.
 YIELD_S: Final = 0.001
 # How long the last bytes may take to leave once the connection is to be closed.
 CLOSE_TIMEOUT_S: Final = 1.0
@@ -88,9 +88,8 @@ class Connection(asyncio.Protocol):
         """The socket was read."""
         self._unread = data
         self._position = 0
-        self._hand_on()
         # After a large read libuv would read on, up to 32 times, before anybody else has a turn.
-        if len(data) > SLICE_BYTES or self._runner.must_wait(self):
+        if self._hand_on() or len(data) > SLICE_BYTES:
             self._runner.waiting[self.id] = self
             if self._transport is not None:
                 self._transport.pause_reading()
@@ -122,8 +121,7 @@ class Connection(asyncio.Protocol):
     def read_on(self) -> None:
         """A turn later: hand on what is left of the last read; with nothing left, read again."""
         if self._position < len(self._unread):
-            self._hand_on()
-            must_wait = self._position < len(self._unread) or self._runner.must_wait(self)
+            must_wait = self._hand_on()
         else:
             # Others got ahead after the last slice already: one consumer that never reads would
             # else stop this connection for good.
@@ -133,9 +131,12 @@ class Connection(asyncio.Protocol):
         elif self._transport is not None:
             self._transport.resume_reading()
 
-    def _hand_on(self) -> None:
-        """Give the next slice to the node."""
-        self._runner.received(self.id, self._next_slice())
+    def _hand_on(self) -> bool:
+        """Give the next slice to the node; whether others have their turn before the next one."""
+        data = self._next_slice()
+        self._runner.received(self.id, data)
+        must_wait = self._runner.must_wait(self, len(data) >= SLICE_BYTES)
+        return must_wait or self._position < len(self._unread)
 
     def _next_slice(self) -> bytes:
         start = self._position

@@ -101,6 +101,17 @@ class Listeners:
             assert self._handshakes is not None
             self._handshakes.accept(bound, mechanisms)
 
+    def shown(self) -> list[dict[str, object]]:
+        """Every address, with its protocol in RabbitMQ's words."""
+        return [
+            {"host": host, "port": port, "protocol": protocol}
+            for protocol, addresses in (
+                ("amqp", self.addresses),
+                ("amqp/ssl", self.tls_addresses),
+            )
+            for host, port in addresses
+        ]
+
     def close(self) -> None:
         """Accept no more; connections that are open go on."""
         for server in self._servers:

@@ -83,6 +83,7 @@ class Operations:
             Parameter("reason"),
             Parameter("vhost", default=""),
             Parameter("user", default=""),
+            Parameter("limit", NUMBER, 0),
         )
         commands.add(
             "publish",
@@ -139,7 +140,11 @@ class Operations:
 
         def close(broker: Broker) -> int:
             return actions.close_connections(
-                broker, arguments.text("reason"), arguments.text("vhost"), arguments.text("user")
+                broker,
+                arguments.text("reason"),
+                arguments.text("vhost"),
+                arguments.text("user"),
+                arguments.number("limit"),
             )
 
         return {"connections": self._runner.administer(close)}

@@ -47,6 +47,10 @@ def _no_note(_broker: Broker, _name: str) -> str:
     return ""
 
 
+def _without_effect(_broker: Broker, name: str) -> str:
+    return f"'{name}' is kept and has no effect here"
+
+
 @final
 class RuleOperations:
     """The commands of one broker."""
@@ -57,6 +61,7 @@ class RuleOperations:
         add_lists(commands, runner, RULE_KINDS)
         commands.add("list_user_permissions", self.list_user_permissions, NAME)
         commands.add("list_user_topic_permissions", self.list_user_topic_permissions, NAME)
+        commands.add("list_user_limits", self.list_user_limits, Parameter("user", default=""))
         commands.add("authenticate_user", self.authenticate_user, NAME, Parameter("password"))
         self._add_user_commands()
         self._add_permission_commands()
@@ -73,6 +78,12 @@ class RuleOperations:
         """Of one user, in all virtual hosts."""
         found = users.list_user_topic_permissions(self._runner.node.broker, arguments.text("name"))
         return _rows(("vhost", "exchange", "write", "read"), found)
+
+    async def list_user_limits(self, arguments: Arguments) -> Rows:
+        """Of one user, or of all who have any."""
+        name = arguments.text("user") or None
+        found = users.list_user_limits(self._runner.node.broker, name)
+        return _rows(("user", "limits"), found)
 
     def _add(
         self, name: str, change: Change, *parameters: Parameter, note: Note = _no_note
@@ -171,15 +182,15 @@ class RuleOperations:
     # Virtual hosts.
 
     def _add_vhost_commands(self) -> None:
-        self._add(
-            "add_vhost",
-            _add_vhost,
-            NAME,
+        metadata = (
             Parameter("description", default=None),
-            Parameter("tags", TEXTS, []),
+            Parameter("tags", TEXTS, None),
             Parameter("default_queue_type", default=None),
-            note=vhosts.note,
         )
+        self._add("add_vhost", vhosts.add_vhost, NAME, *metadata, note=vhosts.note)
+        self._add("update_vhost_metadata", vhosts.update_vhost, NAME, *metadata, note=vhosts.note)
+        tags = Parameter("tags", TEXTS)
+        self._add("set_vhost_tags", vhosts.set_vhost_tags, NAME, tags, note=vhosts.note)
         self._add("delete_vhost", vhosts.delete_vhost, NAME, note=vhosts.note)
         self._add("clear_vhost_limits", vhosts.clear_vhost_limits, NAME, note=vhosts.note)
         self._add("set_vhost_limits", vhosts.set_vhost_limits, NAME, LIMITS, note=vhosts.note)
@@ -199,17 +210,12 @@ class RuleOperations:
     def _add_parameter_commands(self) -> None:
         parameter = (VHOST, Parameter("component"), NAME)
         value = Parameter("value", ANY)
-        self._add("set_parameter", parameters.set_parameter, *parameter, value)
+        self._add(
+            "set_parameter", parameters.set_parameter, *parameter, value, note=_without_effect
+        )
         self._add("clear_parameter", parameters.clear_parameter, *parameter)
         self._add("set_global_parameter", parameters.set_global_parameter, NAME, value)
         self._add("clear_global_parameter", parameters.clear_global_parameter, NAME)
-
-
-def _add_vhost(
-    broker: Broker, name: str, description: str | None, tags: list[str], queue_type: str | None
-) -> int:
-    """No tags leave those that an existing virtual host has."""
-    return vhosts.add_vhost(broker, name, description, tags or None, queue_type)
 
 
 def _rows(columns: tuple[str, ...], found: list[Item]) -> Rows:

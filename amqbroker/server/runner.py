@@ -134,12 +134,12 @@ class Runner:
         while self.connections:
             await self._lost.wait()
 
-    def must_wait(self, connection: Connection) -> bool:
-        """Whether a connection is not to be read for now: the node says so, or others are to get
-        ahead."""
+    def must_wait(self, connection: Connection, is_fast: bool) -> bool:
+        """Whether a connection is not to be read for now: the node says so, or it sends a slice at
+        a time, and others are to get ahead."""
         if self.node.must_pause(connection.id):
             return True
-        if not self.node.must_yield(connection.id):
+        if not is_fast or not self.node.must_yield(connection.id):
             return False
         connection.yield_until = self.now + YIELD_S
         self._set_yield_timer()

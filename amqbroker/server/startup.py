@@ -142,7 +142,7 @@ async def serve(
         warn_of_guest(node.broker)
         runner = Runner(node, folder.writer.write, folder.read_at)
         listeners = Listeners(runner)
-        admin = Admin(node, folder, data_dir)
+        admin = Admin(node, folder, data_dir, listeners.shown, stop.set)
         Operations(runner, admin.commands)
         RuleOperations(runner, admin.commands)
         Definitions(runner, admin.commands)
@@ -168,6 +168,7 @@ async def serve(
             listeners.close()
             with anyio.CancelScope(shield=True):
                 await control.close()
+            node.let_go()
     finally:
         folder.close()
     logger.info("amqbroker stopped")

@@ -5,7 +5,8 @@ A start reads everything, cuts the torn tail, syncs what is left of that file, b
 then removes files that hold nothing. So no process appends to a file of another one, and the marker
 of a clean stop counts once: a file follows it. A batch is written and synced before anybody hears
 of it; a file's name is synced with its first batch; a snapshot replaces the one before under a
-synced rename, and only then do the files go that it covers. A batch for which there
+synced rename, and only then do the files go that it covers. They go oldest first on the disk too: a
+younger one has the settled ranges of an older one. A batch for which there
 is no room is undone: files that it began go, others are cut to what they were. Segments are written
 and synced before the journal names them, and go after it has forgotten them; what nothing names is
 removed at a start.
@@ -52,6 +53,7 @@ class JournalFiles:
         "_disk",
         "_failure",
         "_file",
+        "_has_deleted",
         "_has_reserve",
         "_keeps_reserve",
         "_number",
@@ -65,6 +67,8 @@ class JournalFiles:
         self._number = number
         self._size = FILE_HEADER_BYTES
         self._failure = ""
+        # A file has gone, and a crash may bring it back.
+        self._has_deleted = False
         # How to undo what was done of a batch: files, and the size that they had; 0: none.
         self._undo: list[tuple[str, int]] = []
         self._keeps_reserve = False
@@ -117,11 +121,14 @@ class JournalFiles:
         if batch.sync:
             self._file.sync()
         if batch.starts_file:
-            disk.sync_folder()
+            self._sync_folder()
         if batch.snapshot is not None:
             self._write_snapshot(batch.snapshot)
         for number in batch.deletable:
+            if self._has_deleted:
+                self._sync_folder()
             disk.delete(journal_name(number))
+            self._has_deleted = True
         # Nothing is lost if these fail: nothing names the files any more, and a start removes them.
         for name in batch.set_aside:
             with suppress(DiskError):
@@ -171,7 +178,11 @@ class JournalFiles:
             file.close()
         disk.rename(SNAPSHOT_NEW_NAME, SNAPSHOT_NAME)
         self._undo.pop()
-        disk.sync_folder()
+        self._sync_folder()
+
+    def _sync_folder(self) -> None:
+        self._disk.sync_folder()
+        self._has_deleted = False
 
     # A full disk.
 
@@ -187,6 +198,9 @@ class JournalFiles:
             self._file.close()
         for name, before in undo:
             if before == 0:
+                # A crash may bring the name back, but not what the file said: a journal file would
+                # name messages in segments that were cut.
+                disk.truncate(name, 0)
                 disk.delete(name)
             else:
                 disk.truncate(name, before)

@@ -95,8 +95,13 @@ class HoldingDisk:
     def _catch_up(self) -> None:
         while self._waiting:
             name, new_name = self._waiting[0]
-            if new_name:
+            folder, _, short_name = name.rpartition("/")
+            if short_name not in self._disk.list_names(folder):
+                pass  # its batch was refused: it never came, or went before
+            elif new_name:
                 self._disk.rename(name, new_name)
             else:
                 self._disk.delete(name)
             del self._waiting[0]
+            # A crash must not undo one of these and keep a later one.
+            self._disk.sync_folder(folder)

@@ -262,7 +262,7 @@ class _Inspection:
         self._disk = disk
         self._recovery = Recovery()
         # Of the last sound block so far.
-        self._sequence = 0
+        self._sequence = NOT_KNOWN
         self._snapshot_sequence = 0
         self.report = FolderReport()
 
@@ -286,8 +286,11 @@ class _Inspection:
             elif name not in OWN_NAMES and name not in known:
                 self.report.others.append(name)
         if not self.report.refusal:
-            self.report.recovered = self._recovery.finish()
-            self._count_queues(self.report.recovered)
+            recovered = self.report.recovered = self._recovery.finish()
+            self.report.problems += [
+                each for each in recovered.problems if each.file == SNAPSHOT_NAME
+            ]
+            self._count_queues(recovered)
         self._segments(bool(self.report.problems or self.report.refusal))
 
     # The snapshot and the journal.
@@ -314,7 +317,6 @@ class _Inspection:
             elif not counter.has_end:
                 found.append(Problem(name, len(data), "the end is missing"))
         if counts:
-            self._sequence = file.number
             self._snapshot_sequence = file.number
             try:
                 self._recovery.add_snapshot(data)
@@ -403,22 +405,20 @@ class _Inspection:
 
     def _follow(self, file: FileReport, sequence: int, offset: i64) -> None:
         """Blocks are counted without gaps; the first file may begin before the snapshot's end."""
-        is_first = file.blocks == 0 and len(self._journal_files()) == 1
         what = ""
-        if is_first:
+        if self._sequence == NOT_KNOWN:
             if NOT_KNOWN < self._snapshot_sequence < sequence - 1:
                 what = (
                     f"blocks up to {sequence - 1} are missing: the definitions cover those up to"
                     f" {self._snapshot_sequence} only"
                 )
+        elif sequence <= self._sequence:
+            what = f"block {sequence} comes after block {self._sequence}"
         elif sequence > self._sequence + 1:
             what = f"blocks {self._sequence + 1} to {sequence - 1} are missing before this one"
         if what:
             self.report.problems.append(Problem(file.name, offset, what))
         self._sequence = max(self._sequence, sequence)
-
-    def _journal_files(self) -> list[FileReport]:
-        return [file for file in self.report.files if journal_number(file.name) is not None]
 
     def _tail(self, name: str, offset: i64, what: str, data: bytes, is_last: bool) -> None:
         """Bytes behind the last sound block: a crash tears the end of the last file only."""

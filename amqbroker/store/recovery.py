@@ -12,7 +12,8 @@ Damage is never served and never passed over in silence: each unreadable stretch
 with file and offset, and what is sound after it is used. The bytes behind the last sound block of
 the last file are what a crash tears: they are the `torn_tail`, which the caller cuts off. Damaged
 definitions stop the start with a DiskError, since a node without them would drop the messages of
-queues that it no longer knows.
+queues that it no longer knows; so do files that do not belong together, or have another's name:
+what was settled would come back.
 
 `redelivered`: after a crash every recovered entry carries it. After a clean stop (the last record
 is STOPPED) only those entries do that had been delivered before.
@@ -30,6 +31,7 @@ from amqbroker.message import WRITTEN, Entry, Message
 from amqbroker.store.ranges import Ranges
 from amqbroker.store.records import (
     BLOCK_HEADER_BYTES,
+    FILE_HEADER_BYTES,
     JOURNAL_MAGIC,
     SNAPSHOT_MAGIC,
     SNAPSHOT_NAME,
@@ -47,6 +49,7 @@ from amqbroker.store.records import (
 from amqbroker.store.segment import Segment
 
 NO_QUEUE: Final = -1
+NO_BLOCK: Final = -1
 
 
 @final
@@ -225,6 +228,7 @@ class Recovery(RecordVisitor):
         "_file",
         "_fresh",
         "_is_news",
+        "_last_block",
         "_queue",
         "_queue_id",
         "_queues",
@@ -244,6 +248,8 @@ class Recovery(RecordVisitor):
         # Queues with `fresh` places, and for those of a SAME record where its message is.
         self._fresh: dict[int, _Queue] = {}
         self._same: dict[int, int] = {}
+        # The last one that a journal file has.
+        self._last_block: i64 = NO_BLOCK
         # The snapshot does not cover the block that is being read.
         self._is_news = True
         self._snapshot_is_complete = False
@@ -278,6 +284,11 @@ class Recovery(RecordVisitor):
             return  # a start that was cut short
         header = read_file_header(name, data, JOURNAL_MAGIC)
         if header is not None:
+            if header.number != number:
+                raise DiskError(
+                    f"{name} holds {journal_name(header.number)}, as its header says: it was copied"
+                    " or renamed. Give the journal files their names back"
+                )
             crc = header.crc
         else:
             guessed = guess_header_crc(data, JOURNAL_MAGIC, number)
@@ -303,6 +314,7 @@ class Recovery(RecordVisitor):
     def finish(self) -> Recovered:
         """The state after the last file."""
         result = self._result
+        self._look_at_the_end()
         for queue_id, queue in self._queues.items():
             result.next_index[queue_id] = queue.next_index
             result.next_queue_id = max(result.next_queue_id, queue_id + 1)
@@ -321,6 +333,17 @@ class Recovery(RecordVisitor):
             result.messages[queue_id] = entries
             result.live[queue_id] = live
         return result
+
+    def _look_at_the_end(self) -> None:
+        """Files go oldest first: if any is left, the last one is, with what the snapshot covers."""
+        covered = self._result.snapshot_sequence
+        what = ""
+        if covered and not self._result.files:
+            what = "and there is no journal file"
+        elif NO_BLOCK < self._last_block < covered:
+            what = f"and the journal files end with block {self._last_block}"
+        if what:
+            self._note(SNAPSHOT_NAME, 0, f"it covers blocks up to {covered}, {what}: some are lost")
 
     def _finish_segments(self, queue_id: int, queue: _Queue) -> None:
         # The file of one that was settled wholly may be gone already.
@@ -439,18 +462,28 @@ class Recovery(RecordVisitor):
     def _add_block(self, name: str, data: bytes, reader: BlockReader, file: RecoveredFile) -> None:
         result = self._result
         sequence: int = reader.sequence
-        if file.blocks == 0 and len(result.files) == 1:
+        last = self._last_block
+        if last == NO_BLOCK and all(each.size <= FILE_HEADER_BYTES for each in result.files[:-1]):
             if sequence > result.snapshot_sequence + 1:
                 raise DiskError(
                     f"{name} begins with block {sequence}, but the file '{SNAPSHOT_NAME}' covers"
                     f" blocks up to {result.snapshot_sequence} only: definitions are missing,"
                     " restore the folder from a copy"
                 )
-        elif sequence > result.sequence + 1:
-            what = f"blocks {result.sequence + 1} to {sequence - 1} are missing before this one"
-            self._note(name, reader.start - BLOCK_HEADER_BYTES, what)
+        elif sequence <= last:
+            raise DiskError(
+                f"{name} has block {sequence}, but a file before it has block {last}:"
+                " they are not of one data folder, or not of one time. Restore all files of the"
+                " folder from one copy"
+            )
+        else:
+            last = result.snapshot_sequence if last == NO_BLOCK else last
+            if sequence > last + 1:
+                what = f"blocks {last + 1} to {sequence - 1} are missing before this one"
+                self._note(name, reader.start - BLOCK_HEADER_BYTES, what)
         file.blocks += 1
         file.last_sequence = sequence
+        self._last_block = sequence
         result.sequence = max(result.sequence, sequence)
         result.clean = False
         self._is_news = sequence > result.snapshot_sequence

@@ -57,7 +57,32 @@ def steps_of(seed: int) -> list[Step]:
     if choose.random() < 0.3:
         steps.append(Step(choose.randrange(3), choose.choice(("confirm", "select"))))
     kinds = choose.choices([kind for kind, _ in _WEIGHTS], [w for _, w in _WEIGHTS], k=_STEPS)
-    return steps + [kind(choose) for kind in kinds]
+    steps += [kind(choose) for kind in kinds]
+    return [_lasting(step) for step in steps] if choose.random() < 0.6 else [*map(_plain, steps)]
+
+
+def _lasting(step: Step) -> Step:
+    """The step without short lives."""
+    if step.name == "declare":
+        name, arguments, *rest = step.arguments
+        if "x-message-ttl" in arguments:
+            arguments = arguments | {"x-message-ttl": _LONG_MS}
+        return step._replace(arguments=(name, arguments, *rest))
+    if step.name == "publish":
+        *rest, properties = step.arguments
+        if "expiration" in properties:
+            properties = properties | {"expiration": str(_LONG_MS)}
+        return step._replace(arguments=(*rest, properties))
+    return step
+
+
+def _plain(step: Step) -> Step:
+    """The step without priorities of queues: RabbitMQ looks late at what has expired in these."""
+    if step.name != "declare":
+        return step
+    name, arguments, *rest = step.arguments
+    arguments = {key: value for key, value in arguments.items() if key != "x-max-priority"}
+    return step._replace(arguments=(name, arguments, *rest))
 
 
 def _client(choose: random.Random) -> int:

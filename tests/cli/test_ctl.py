@@ -44,6 +44,12 @@ def test_hyphens_do_as_well(tmp_path: Path) -> None:
     assert result.stderr == f"amqbroker: no broker runs on the data folder {tmp_path}\n"
 
 
+def test_help_has_a_command_too() -> None:
+    assert invoke("help", "list_queues").output == invoke("list_queues", "--help").output
+    assert invoke("help").output == invoke("--help").output
+    assert invoke("help", "nonsense").exit_code == 64
+
+
 def test_every_command_says_what_it_does() -> None:
     for name, command in ctl.commands.items():
         assert command.help, name
@@ -53,6 +59,8 @@ def test_every_command_says_what_it_does() -> None:
 ROOT = Path(__file__).parents[2]
 # What rabbitmqctl has not.
 OWN = ("backup", "get", "peek", "publish", "reload")
+# What is in rabbitmq-diagnostics there.
+DIAGNOSTICS = ("check_local_alarms", "check_port_listener", "check_running", "listeners")
 
 
 def table() -> list[str]:
@@ -66,6 +74,8 @@ def table() -> list[str]:
             if isinstance(parameter, click.Argument)
         ]
         same = "" if name in OWN else f"`{name}`"
+        if name in DIAGNOSTICS:
+            same = f"`rabbitmq-diagnostics {name}`"
         what = command.get_short_help_str(300).replace("|", "\\|")
         rows.append(f"| {' '.join(words)} | {same} | {what} |".replace("|  |", "| |"))
     return rows

@@ -41,6 +41,10 @@ def test_columns_of_ones_choice(running: Broker) -> None:
             *("q", "1", "true"),
         ]
         assert invoke(running, "-s", "list_queues", "name").stdout == "q\n"
+        commas = invoke(running, "-s", "list_queues", "name,", "consumers,durable")
+        assert commas.stdout.split() == ["q", "1", "true"]
+        pretty = invoke(running, "list_queues", "--formatter", "pretty_table", "name")
+        assert pretty.stdout == "name\n------\nq\n"
         assert invoke(running, "list_queues", "-p", "other", "-s").stdout == ""
         everywhere = invoke(running, "list_queues", "--all-vhosts", "--json", "vhost", "name")
         assert json.loads(everywhere.stdout) == [{"vhost": "/", "name": "q"}]
@@ -58,7 +62,7 @@ def test_columns_of_ones_choice(running: Broker) -> None:
 def test_a_mistake_is_named(running: Broker) -> None:
     result = invoke(running, "list_queues", "nam")
     assert result.exit_code == 64
-    assert result.stderr.startswith("amqbroker: queues have no column 'nam'; did you mean name?")
+    assert result.stderr.startswith("amqbroker: queues have no column 'nam' (did you mean name?)")
     result = invoke(running, "list_queues", "-p", "nowhere")
     assert (result.exit_code, result.stderr) == (
         69,

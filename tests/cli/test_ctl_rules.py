@@ -183,3 +183,59 @@ def test_a_shell_completes_the_names_of_users(running: Broker) -> None:
     context.meta["amqbroker.data_dir"] = running.config.data_dir
     with context:
         assert user_names(context, command.params[0], "a") == ["ann"]
+
+
+def test_the_metadata_of_virtual_hosts(running: Broker) -> None:
+    assert invoke(running, "add_vhost", "v", "--description", "d", "--tags", "a,b").exit_code == 0
+    assert invoke(running, "set_vhost_tags", "v", "c", "d").stdout == (
+        "vhost 'v' has the tags ['c', 'd']\n"
+    )
+    changed = ("update_vhost_metadata", "v", "--default-queue-type", "quorum")
+    assert invoke(running, *changed).exit_code == 0
+    columns = ("name", "description", "tags", "default_queue_type")
+    assert table(running, "list_vhosts", *columns)[1] == {
+        "name": "v",
+        "description": "d",
+        "tags": ["c", "d"],
+        "default_queue_type": "quorum",
+    }
+    assert invoke(running, "set_vhost_tags", "v", "").exit_code == 0
+    assert invoke(running, "update_vhost_metadata", "v", "--description", "").exit_code == 0
+    row = table(running, "list_vhosts", *columns)[1]
+    assert (row["tags"], row["description"]) == ([], "")
+    for command in (("set_vhost_tags", "w", "x"), ("update_vhost_metadata", "w", "--tags", "x")):
+        result = invoke(running, *command)
+        assert (result.exit_code, result.stderr) == (
+            69,
+            "amqbroker: Virtual host 'w' does not exist\n",
+        )
+
+
+def test_limits_of_one_user_or_of_all(running: Broker) -> None:
+    for name in ("ann", "bob"):
+        invoke(running, "add_user", name, "x")
+    invoke(running, "set_user_limits", "ann", '{"max-connections": 5}')
+    ann = {"user": "ann", "limits": {"max-connections": 5}}
+    assert table(running, "list_user_limits") == [ann]
+    assert table(running, "list_user_limits", "--global") == [ann]
+    assert table(running, "list_user_limits", "--user", "ann") == [ann]
+    assert table(running, "list_user_limits", "--user", "bob") == [{"user": "bob", "limits": {}}]
+    assert invoke(running, "list_user_limits", "--user", "carl").exit_code == 67
+
+
+def test_a_hash_of_a_password_is_one(running: Broker) -> None:
+    stored = invoke(running, "hash_password", "s3cret").stdout.strip()
+    assert stored.startswith("$argon2id$")
+    assert invoke(running, "add_user", "ann", "--pre-hashed-password", stored).exit_code == 0
+    assert invoke(running, "authenticate_user", "ann", "s3cret").exit_code == 0
+    assert invoke(running, "hash_password", "").exit_code == 64
+
+
+def test_a_parameter_without_effect_is_said_to_be_one(running: Broker) -> None:
+    result = invoke(running, "set_parameter", "shovel", "s", '{"a": 1}')
+    assert result.stdout == "parameter 's' of shovel set in vhost '/'\n"
+    assert result.stderr == "amqbroker: 's' is kept and has no effect here\n"
+
+
+def test_names_with_braces_are_names(running: Broker) -> None:
+    assert invoke(running, "add_user", "{tags}", "x").stdout.startswith("user '{tags}' added")

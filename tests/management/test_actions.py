@@ -67,6 +67,19 @@ def test_a_connection_is_closed_with_a_reason() -> None:
     assert text.startswith("there is no connection '<7>': ")
 
 
+def test_so_many_connections_are_closed() -> None:
+    house = House()
+    peers = [house.connect() for _ in range(3)]
+    broker = core(house.node)
+    assert actions.close_connections(broker, "bye", limit=2) == 2
+    house.run()
+    for peer in peers[:2]:
+        peer.expect(Connection.Close)
+    assert peers[2].is_alive()
+    assert actions.close_connections(broker, "bye", limit=2) == 1
+    assert refused(actions.close_connections, broker, "bye", "", "", -1)[0] == "bad-argument"
+
+
 def test_many_connections_are_closed_at_once() -> None:
     house = House()
     guest, stranger = house.connect(), house.connect("stranger", "other")

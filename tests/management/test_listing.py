@@ -142,7 +142,7 @@ def test_an_unknown_column_is_refused_before_anything_is_listed() -> None:
         QUEUES.rows(core(house.node), ["nam"], "/")
     assert caught.value.code == "bad-argument"
     assert caught.value.text.startswith(
-        "queues have no column 'nam'; did you mean name? There are name, vhost, type,"
+        "queues have no column 'nam' (did you mean name?): they have name, vhost, type,"
     )
 
 

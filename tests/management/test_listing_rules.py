@@ -37,7 +37,6 @@ def test_each_list_has_rabbitmqctls_columns(house: House) -> None:
     assert rows(house, "vhosts", vhost="") == [["/"], ["other"]]
     assert ["alice", "^mine-", "^mine-", "^mine-"] in rows(house, "permissions")
     assert rows(house, "topic_permissions") == [["alice", "amq.topic", "^a", "^b"]]
-    assert rows(house, "user_limits") == [["alice", {"max-channels": 5}]]
     assert rows(house, "vhost_limits", vhost="") == [["other", {"max-queues": 7}]]
     assert rows(house, "vhost_limits") == []
     assert rows(house, "policies") == [["/", "p", "^q", "queues", {"max-length": 10}, 3]]

@@ -25,6 +25,7 @@ from amqbroker.testing import broker
 
 from .process import BrokerProcess, broker_process, wait_until
 
+LISTENERS: list[Result] = [{"host": "127.0.0.1", "port": 5672, "protocol": "amqp"}]
 PERSISTENT = amqp.Basic.Properties(delivery_mode=2)
 
 
@@ -34,7 +35,10 @@ class House:
     def __init__(self, path: Path) -> None:
         self.folder: DataFolder = open_data_folder(path)
         self.node = Node(Config(), self.folder.journal, self.folder.recovered, Random(1), 0.0)
-        self.admin = Admin(self.node, self.folder, path)
+        self.stopped: list[bool] = []
+        self.admin = Admin(
+            self.node, self.folder, path, lambda: LISTENERS, lambda: self.stopped.append(True)
+        )
 
     async def run(self, name: str, **arguments: object) -> Result:
         """Carry out a command."""
@@ -63,7 +67,7 @@ def test_ping_says_who_answers(house: House) -> None:
         "product": "amqbroker",
         "version": __version__,
         "protocol": 1,
-        "commands": ["backup", "cancel-backup", "environment", "ping", "status"],
+        "commands": ["backup", "cancel-backup", "environment", "ping", "shutdown", "status"],
     }
 
 
@@ -75,7 +79,12 @@ def test_status_of_an_idle_node(house: House, tmp_path: Path) -> None:
     for name in ("connections", "queues", "messages_ready", "messages_unacked"):
         assert answer[name] == 0
     assert answer["vhosts"] == 1
+    assert answer["listeners"] == LISTENERS
     assert (answer["alarm"], answer["backup_running"]) == ("", False)
+
+
+def test_a_stop_is_begun(house: House) -> None:
+    assert (house.ask("shutdown"), house.stopped) == ({}, [True])
 
 
 def error_of(house: House, name: str, **arguments: object) -> tuple[str, str]:

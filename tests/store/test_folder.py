@@ -37,6 +37,29 @@ def test_a_start_begins_a_file_of_its_own() -> None:
     assert bodies(Store(disk).recovered) == {1: [b"a", b"b", b"c"]}
 
 
+@pytest.mark.parametrize("kept_changes", range(16))
+def test_files_go_oldest_first_whatever_a_crash_keeps(kept_changes: int) -> None:
+    """File 2 says that the message in file 1 is settled."""
+    disk = FakeDisk()
+    store = Store(disk)
+    store.publish(b"a", 1)
+    store.commit()
+    store = Store(disk)
+    store.settle(*store.recovered.messages[1])
+    store.journal.stop([])
+    store.commit()
+    disk.crash()  # file 1 went, and is back
+    again = Store(disk)
+    again.journal.define(b"key", b"value")
+    batch = take(again.journal)
+    assert batch.deletable == [1, 2]
+    again.files.write(batch)
+    disk.crash(kept_changes=kept_changes)
+    recovered = Store(disk).recovered
+    assert recovered.messages == {}
+    assert recovered.problems == []
+
+
 def test_starts_that_wrote_nothing_leave_nothing() -> None:
     disk = filled()
     for number in (2, 3, 4):

@@ -7,6 +7,7 @@ import pytest
 from amqbroker.errors import DiskError
 from amqbroker.message import WRITTEN, Entry
 from amqbroker.store.folder import read_folder
+from amqbroker.store.inspect import inspect_folder
 from amqbroker.store.records import (
     FILE_HEADER_BYTES,
     JOURNAL_MAGIC,
@@ -222,6 +223,81 @@ def test_a_missing_file_is_reported() -> None:
     assert bodies(recovered) == {1: [b"a", b"c"]}
     assert recovered.problems[0].file == journal_name(3)
     assert recovered.problems[0].what == "blocks 2 to 2 are missing before this one"
+
+
+def covered_folder() -> FakeDisk:
+    """Messages in files 2 to 4, and a snapshot that covers them all."""
+    disk = FakeDisk()
+    store = Store(disk, file_bytes_max=40)
+    (first,) = store.publish(b"a", 1)
+    store.commit()
+    for body in (b"b", b"c"):
+        store.publish(body, 1)
+        store.commit()
+    store.settle(first)
+    store.publish(b"d", 1)
+    store.commit()
+    assert disk.names() == [SNAPSHOT_NAME, *map(journal_name, (2, 3, 4))]
+    return disk
+
+
+def test_a_missing_file_is_reported_though_the_snapshot_covers_it() -> None:
+    disk = covered_folder()
+    disk.delete(journal_name(3))
+    recovered = recover(disk)
+    assert bodies(recovered) == {1: [b"b", b"d"]}
+    assert [str(problem) for problem in recovered.problems] == [
+        "journal-000000000004, offset 32: blocks 3 to 3 are missing before this one"
+    ]
+    assert [str(problem) for problem in inspect_folder(disk).problems] == [
+        "journal-000000000004, offset 32: blocks 3 to 3 are missing before this one"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "what"),
+    [
+        ((4,), "it covers blocks up to 4, and the journal files end with block 3: some are lost"),
+        ((2, 3, 4), "it covers blocks up to 4, and there is no journal file: some are lost"),
+    ],
+)
+def test_the_last_files_are_missed_by_what_the_snapshot_covers(
+    numbers: tuple[int, ...], what: str
+) -> None:
+    disk = covered_folder()
+    for number in numbers:
+        disk.delete(journal_name(number))
+    assert [str(problem) for problem in recover(disk).problems] == [
+        f"definitions, offset 0: {what}"
+    ]
+    assert [str(problem) for problem in inspect_folder(disk).problems] == [
+        f"definitions, offset 0: {what}"
+    ]
+
+
+def test_a_copied_file_stops_the_start() -> None:
+    disk = covered_folder()
+    disk.put(journal_name(7), disk.content(journal_name(3)))
+    with pytest.raises(
+        DiskError, match=r"^journal-000000000007 holds journal-000000000003, as its"
+    ):
+        recover(disk)
+
+
+def test_files_of_two_folders_stop_the_start() -> None:
+    disk = covered_folder()
+    disk.put(journal_name(5), file_header(JOURNAL_MAGIC, 5, SEED) + _one_block(2))
+    with pytest.raises(
+        DiskError, match=r"^journal-000000000005 has block 2, but a file before it has block 4: "
+    ):
+        recover(disk)
+
+
+def _one_block(sequence: int) -> bytes:
+    writer = BlockWriter(sequence - 1)
+    writer.begin(header_crc(file_header(JOURNAL_MAGIC, 5, SEED)))
+    writer.message(Entry(make_message(b"other"), 1, 0))
+    return b"".join(writer.take())
 
 
 def test_a_missing_snapshot_stops_the_start() -> None:
