@@ -339,10 +339,10 @@ class NaiveBroker:
         for consumer in gone:
             consumer.queue.remove(consumer)
         channel.consumers = {}
-        channel.finish(list(channel.unacked.values()), "requeue")
-        channel.unacked = {}
         for consumer in gone:
             self._left(consumer.queue)
+        channel.finish(list(channel.unacked.values()), "requeue")
+        channel.unacked = {}
 
     def close_connection(self, connection: int) -> None:
         """All its channels go, and its exclusive queues."""
