@@ -17,11 +17,13 @@ import click
 from amqbroker import __version__
 from amqbroker.cli.common import (
     EXIT_FAILED,
+    EXIT_USAGE,
     default_data_dir,
     fail,
     load_config,
     read_config,
 )
+from amqbroker.cli.output import printable
 
 if TYPE_CHECKING:
     from amqbroker.config import Config
@@ -151,11 +153,19 @@ def serve(
 @main.command("check-config")
 @click.argument("file")
 def check_config(file: str) -> None:
-    """Check a configuration file.
+    """Check a configuration file, with the certificates and the definitions that it names.
 
     The AMQBROKER_ variables of the environment are checked with it.
     """
-    load_config(file, {})
+    config = load_config(file, {})
+    if config.definitions.file:
+        from amqbroker.server.definitions import check_file
+
+        problems, notes = check_file(config)
+        if problems:
+            fail(EXIT_USAGE, *problems)
+        for note in notes:
+            click.echo(f"amqbroker: {printable(note)}", err=True)
     click.echo(f"{file}: ok")
 
 
