@@ -7,10 +7,12 @@ configuration (then with a line a mistake).
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
@@ -40,8 +42,23 @@ Examples:
 """
 
 
+# What a file or a device refuses to take.
+_UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
 class _ServeByDefault(click.Group):
     """A group whose command `serve` may be left out."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Carry out the command. Output that cannot be written is a line as well."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno not in _UNWRITABLE:
+                raise
+            # What is left in the buffer would be written, and refused, once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            fail(EXIT_FAILED, f"the output cannot be written: {error.strerror}")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put `serve` before options that are not the group's own."""

@@ -131,6 +131,22 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     )
 
 
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "amqbroker", "check-config", "config/amqbroker.yaml"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=Path(__file__).parents[2],
+        )
+    assert (result.returncode, result.stderr) == (
+        1,
+        "amqbroker: the output cannot be written: No space left on device\n",
+    )
+
+
 def test_check_config_says_ok(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("log: {level: debug}\n")

@@ -299,6 +299,7 @@ def check_effects(process: BrokerProcess) -> None:
     assert [properties[name] for name in names] == ["other", "4.0.0", "cluster", "b"]
     peer.log_in()
     peer.tune_ok(channel_max=77, frame_max=8192, heartbeat=0)
+    assert peer.tune is not None
     assert (peer.tune.channel_max, peer.tune.frame_max, peer.tune.heartbeat) == (77, 8192, 11)
     peer.open("other")
     silent = process.raw()
