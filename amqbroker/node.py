@@ -291,7 +291,8 @@ class Node:
                     for line in queue.levels:
                         broker.memory.look_at(line)
             if broker.memory.is_short():
-                broker.memory.relieve(broker.all_lines())
+                can_write = not broker.alarms.disk_is_short()
+                broker.memory.relieve(broker.all_lines(), broker.dead_letters, can_write)
         if turn.confirming:
             channels = turn.confirming
             turn.confirming = []

@@ -142,13 +142,21 @@ class Broker:
 
 
 class Publisher:
-    """Publishes numbered messages of one size."""
+    """Publishes numbered messages of one size, of so many priorities in turns."""
 
-    def __init__(self, client: Client, body_bytes: int, persistent: bool) -> None:
+    def __init__(
+        self, client: Client, body_bytes: int, persistent: bool, priorities: int = 1
+    ) -> None:
         self.client = client
         self.body_bytes = body_bytes
-        properties = commands.Basic.Properties(delivery_mode=2 if persistent else 1)
-        self._content = frame.marshal(header.ContentHeader(0, body_bytes, properties), 1)
+        self._contents: list[bytes] = []
+        for priority in range(priorities):
+            properties = commands.Basic.Properties(
+                delivery_mode=2 if persistent else 1,
+                priority=priority if priorities > 1 else None,
+            )
+            content = header.ContentHeader(0, body_bytes, properties)
+            self._contents.append(frame.marshal(content, 1))
         client.call(commands.Confirm.Select(), commands.Confirm.SelectOk)
         self._seq = 0
 
@@ -156,12 +164,14 @@ class Publisher:
         """So many, the first with this number; returns when all are confirmed."""
         method = frame.marshal(commands.Basic.Publish(exchange="", routing_key=queue), 1)
         body = struct.pack(">BHI", 3, 1, self.body_bytes) + bytes(self.body_bytes) + b"\xce"
-        message = method + self._content + body
-        number_at = len(method) + len(self._content) + 7
+        messages = [method + content + body for content in self._contents]
+        message = messages[0]
+        number_at = len(method) + len(self._contents[0]) + 7
+        chunk_of_all = b"".join([messages[place % len(messages)] for place in range(CHUNK)])
         done = 0
         while done < count:
             size = min(CHUNK, count - done)
-            chunk = bytearray(message * size)
+            chunk = bytearray(chunk_of_all[: len(message) * size])
             for place in range(size):
                 struct.pack_into(
                     ">Q", chunk, place * len(message) + number_at, first + done + place

@@ -138,6 +138,13 @@ class Broker:
         """Whether the journal has reached this position; 0 is always reached."""
         return position <= self.journal.synced_position
 
+    def is_disk_behind(self) -> bool:
+        """Whether more waits for the disk than is good for memory: what comes must wait as well."""
+        return (
+            self.journal.pending_bytes > self.config.store.journal_pending_bytes_max
+            or self.memory.must_wait()
+        )
+
     def create_queue(
         self,
         vhost: VirtualHost,

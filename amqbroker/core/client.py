@@ -25,6 +25,7 @@ from amqbroker.auth.users import NO_LIMIT, User
 from amqbroker.core import connection_methods, log
 from amqbroker.core.broker import Broker
 from amqbroker.core.channel import Channel
+from amqbroker.core.discard import DISCARDED_MAX
 from amqbroker.core.handlers import HANDLERS
 from amqbroker.core.heartbeat import Heartbeat
 from amqbroker.core.publishing import publish
@@ -197,7 +198,7 @@ class Client(TimerTarget):
 
     def must_pause(self) -> bool:
         """Whether reading must wait: an alarm, a client that does not read its answers, a password
-        that is being checked, or a slow disk."""
+        that is being checked, a slow disk, or dead letters that come faster than they go."""
         if self.state != RUNNING:
             return False
         if self.reading_blocked or self.output.size() > 2 * self.output_size_max:
@@ -207,10 +208,7 @@ class Client(TimerTarget):
         if not self.publishes:
             return False
         broker = self.broker
-        return (
-            broker.journal.pending_bytes > broker.config.store.journal_pending_bytes_max
-            or broker.memory.must_wait()
-        )
+        return broker.is_disk_behind() or broker.turn.discarded > DISCARDED_MAX
 
     # Input.
 

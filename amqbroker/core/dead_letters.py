@@ -114,20 +114,41 @@ class Letter:
         self.deaths = deaths
 
 
-def make_letter(
-    message: Message,
-    queue: str,
-    reason: str,
-    seconds: int,
-    exchange: str,
-    key: str | None,
-    believe: bool,
-) -> Letter:
-    """The dead letter of a message that died in `queue`, for the dead-letter exchange `exchange`.
+@final
+class Death:
+    """How a message died: in `queue`, at `seconds` of the time of day.
 
-    `key` is the configured routing key; without one the message keeps its own keys, CC included.
-    `seconds` is the time of day. `believe` a publisher's x-death.
+    `exchange` is the dead-letter exchange. `key` is the configured routing key; without one the
+    message keeps its own keys, CC included. `believe` a publisher's x-death.
     """
+
+    __slots__ = ("believe", "exchange", "key", "queue", "reason", "seconds")
+
+    def __init__(
+        self, queue: str, reason: str, seconds: i64, exchange: str, key: str | None, believe: bool
+    ) -> None:
+        self.queue = queue
+        self.reason = reason
+        self.seconds: i64 = seconds
+        self.exchange = exchange
+        self.key = key
+        self.believe = believe
+
+    def is_like(self, other: Death) -> bool:
+        """Whether nothing of the two is different."""
+        return (
+            self.seconds == other.seconds
+            and self.queue == other.queue
+            and self.reason == other.reason
+            and self.exchange == other.exchange
+            and self.key == other.key
+            and self.believe == other.believe
+        )
+
+
+def make_letter(message: Message, how: Death) -> Letter:
+    """The dead letter of a message that died like this."""
+    reason = how.reason
     header = message.header
     source, own_key = split_address(message.address)
     own_keys = [own_key, *_copies(header)]
@@ -136,15 +157,15 @@ def make_letter(
     if expiration is not None:
         death["original-expiration"] = expiration
         header = properties.without_property(header, properties.EXPIRATION)
-    name = as_text(queue)
+    name = as_text(how.queue)
     from_exchange = as_text(source)
     death["count"] = 1
     death["reason"] = reason
     death["queue"] = name
-    death["time"] = EPOCH + timedelta(seconds=seconds)
+    death["time"] = EPOCH + timedelta(seconds=int(how.seconds))
     death["exchange"] = from_exchange
     death["routing-keys"] = [as_text(each) for each in own_keys]
-    deaths = Deaths(entries_of(header) if believe or is_marked(header) else [])
+    deaths = Deaths(entries_of(header) if how.believe or is_marked(header) else [])
     written: FieldTable = {
         MARK: reason,
         "x-last-death-queue": name,
@@ -158,15 +179,66 @@ def make_letter(
         removed.extend(FIRST_HEADERS)
     deaths.record(death)
     keys = own_keys
-    if key is not None:
-        keys = [key]
+    if how.key is not None:
+        keys = [how.key]
         # The others do not count any more, at the next death neither.
         removed.append("CC")
     first = encode_table(written)[4:] + deaths.octets()
     header = properties.with_first_entries(header, first, removed)
-    address = _short(exchange) + _short(keys[0])
+    address = _short(how.exchange) + _short(keys[0])
     letter = Message(0, address, 0, header, message.body, message.persistent)
     return Letter(letter, keys, deaths)
+
+
+@final
+class LetterMaker:
+    """Makes letters of many messages. Those that follow each other mostly say the same, and die in
+    the same place in the same second: then only the first of them is taken apart."""
+
+    __slots__ = (
+        "_address",
+        "_death",
+        "_deaths",
+        "_header",
+        "_keys",
+        "_made_address",
+        "_made_header",
+    )
+
+    def __init__(self) -> None:
+        self._death = Death("", "", 0, "", None, False)
+        # The message before, and its letter; there was none as long as there are no keys.
+        self._address = b""
+        self._header = b""
+        self._keys: list[str] = []
+        self._deaths = Deaths([])
+        self._made_address = b""
+        self._made_header = b""
+
+    def make(self, message: Message, death: Death) -> Letter:
+        """The dead letter of this message. What it shares with others may not be changed."""
+        header = message.header
+        if (
+            not self._keys
+            or message.address != self._address
+            or not death.is_like(self._death)
+            or header[properties.FLAGS_AT :] != self._header[properties.FLAGS_AT :]
+        ):
+            letter = make_letter(message, death)
+            self._death = death
+            self._address = message.address
+            self._header = header
+            self._keys = letter.keys
+            self._deaths = letter.deaths
+            self._made_address = letter.message.address
+            self._made_header = letter.message.header
+            return letter
+        made = self._made_header
+        if header != self._header:
+            # The size of the body is another one.
+            made = header[: properties.FLAGS_AT] + made[properties.FLAGS_AT :]
+        letter_message = Message(0, self._made_address, 0, made, message.body, message.persistent)
+        return Letter(letter_message, self._keys, self._deaths)
 
 
 def _copies(header: bytes) -> list[str]:

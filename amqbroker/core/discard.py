@@ -3,14 +3,18 @@
 `Queue.discard` only notes them. At the end of the turn `DeadLettering.work` sends so many of them
 on: through the dead-letter exchange as it is then, to queues that may discard in their turn. What
 is left is for the next turn, so neither long chains nor wide fanouts grow the stack or a turn.
+Letters wait for a slow disk where publishers would (`waits_for_disk`). Meanwhile rules drop no more
+that would have to be sent on: their queues stand in `turn.stalled` until letters go again. If more
+than that is discarded, by consumers or since new messages push out old ones, publishers wait.
 
 No dead letter is lost on its way: what outlives a restart leaves its queue only once its targets
 have it on disk. Until then, and while a target is full and refuses (overflow `reject-publish`), the
 message belongs to its old queue, neither ready nor outstanding, and a crash brings it back there.
-A queue that holds too many like that gives its consumers no more (`Queue.holds_back`). Two kinds
-are dropped when they are refused: of a queue whose strategy is `at-most-once`, and what a length
-limit dropped, since to keep it would break the limit. RabbitMQ drops all that are refused, but
-those of quorum queues with the strategy `at-least-once`.
+A queue that has too many like that (`Queue.holds_back`), or too many that were not sent on yet
+(`Queue.has_many_dying`), gives its consumers no more. Two kinds are dropped when they are refused:
+of a queue whose strategy is `at-most-once`, and what a length limit dropped, since to keep it would
+break the limit. RabbitMQ drops all that are refused, but those of quorum queues with the strategy
+`at-least-once`.
 
 Source: RabbitMQ's `rabbit_dead_letter`, `rabbit_fifo_dlx_worker`, and `dead_letter_publish` in
 `rabbit_amqqueue_process`.
@@ -23,7 +27,7 @@ from typing import TYPE_CHECKING, Final, final
 from mypy_extensions import i64
 
 from amqbroker.core import log
-from amqbroker.core.dead_letters import Letter, make_letter
+from amqbroker.core.dead_letters import Death, Letter, LetterMaker
 from amqbroker.core.entry import QueueEntry
 from amqbroker.core.names import exchange_resource, queue_resource
 from amqbroker.core.rules import REJECT_PUBLISH_DLX
@@ -44,11 +48,13 @@ DELIVERY_LIMIT: Final = 3
 # As x-death says it.
 REASONS: Final = ("expired", "maxlen", "rejected", "delivery_limit")
 
-# Dead letters that one turn sends on.
-DEAD_LETTERS_A_TURN: Final = 512
+# Dead letters that one turn sends on; one that goes to many queues counts as many.
+DEAD_LETTERS_A_TURN: Final = 1024
 # With so many that were not sent on yet, queues drop no more that would have to be sent on.
 DISCARDED_MAX: Final = 2048
-# With so much refused a queue holds back what it has.
+# With so many that left and are not on disk yet, the others wait.
+UNSYNCED_MAX: Final = 65_536
+# With so much that is refused, or was not sent on yet, a queue holds back what it has.
 HELD_MAX: Final = 10_000
 HELD_BYTES_MAX: Final = 64 * 1024 * 1024
 # When refused letters are tried again, if no delivery of the full queue was a sign before.
@@ -105,6 +111,7 @@ class DeadLettering(TimerTarget):
     __slots__ = (
         "_broker",
         "_full",
+        "_letters",
         "_said",
         "_timer_is_set",
         "_turned_away",
@@ -112,10 +119,12 @@ class DeadLettering(TimerTarget):
         "has_room",
         "held_bytes_max",
         "held_max",
+        "unsynced_max",
     )
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self._letters = LetterMaker()
         # The letters that wait for room, by the id of the full queue.
         self._full: dict[int, list[HeldLetter]] = {}
         self._timer_is_set = False
@@ -126,38 +135,50 @@ class DeadLettering(TimerTarget):
         self._said: dict[str, bool] = {}
         # A full queue may have room by now.
         self.has_room = False
+        self.unsynced_max: i64 = UNSYNCED_MAX
         self.held_max: i64 = HELD_MAX
         self.held_bytes_max: i64 = HELD_BYTES_MAX
 
     def work(self) -> None:
         """Send on some of what was discarded."""
+        turn = self._broker.turn
+        discards = turn.discards
+        left: i64 = DEAD_LETTERS_A_TURN
         if self.has_room:
-            self.has_room = False
-            self._try_again()
-        discards = self._broker.turn.discards
-        left = DEAD_LETTERS_A_TURN
+            left -= self._try_again(left)
         done = 0
-        while left > 0:
+        while left > 0 and not self.waits_for_disk():
             if self._turned_away:
                 held = self._turned_away.pop()
-                self._send(held.target, held.message, MAXLEN, held.dying)
-                left -= 1
+                left -= self._send(held.target, held.message, MAXLEN, held.dying)
                 continue
             if done == len(discards):
                 break
             discard = discards[done]
             entry = discard.entries[discard.place]
             discard.place += 1
-            self._broker.turn.discarded -= 1
-            left -= 1
-            self._send(discard.queue, entry.message, discard.reason, Dying(discard.queue, entry))
+            turn.discarded -= 1
+            discard.queue.sends_on(entry)
+            dying = Dying(discard.queue, entry)
+            left -= self._send(discard.queue, entry.message, discard.reason, dying)
             if discard.place == len(discard.entries):
                 done += 1
         del discards[:done]
+        if turn.stalled and turn.discarded < DISCARDED_MAX:
+            stalled = turn.stalled
+            turn.stalled = {}
+            for queue in stalled.values():
+                queue.wake()
 
     def has_work(self) -> bool:
         """Whether `work` has something to do."""
-        return self.has_room or bool(self._broker.turn.discards) or bool(self._turned_away)
+        return (
+            self.has_room or bool(self._broker.turn.discards) or bool(self._turned_away)
+        ) and not self.waits_for_disk()
+
+    def waits_for_disk(self) -> bool:
+        """Whether letters wait, since more of them would only fill the memory."""
+        return len(self._unsynced) >= self.unsynced_max or self._broker.is_disk_behind()
 
     def look_at(self, queue: Queue) -> None:
         """A queue was served for which letters wait."""
@@ -199,13 +220,14 @@ class DeadLettering(TimerTarget):
 
     # One letter.
 
-    def _send(self, queue: Queue, message: Message, reason: int, dying: Dying) -> None:
-        """This message died in this queue; `dying` is the entry that it comes from in the end."""
+    def _send(self, queue: Queue, message: Message, reason: int, dying: Dying) -> i64:
+        """This message died in this queue; `dying` is the entry that it comes from in the end. What
+        that cost: as many letters as went out, and 1 at least."""
         vhost = queue.vhost
         name = queue.rules.dead_letter_exchange
         if vhost is None or name is None:
             self._arrived(dying, 0)
-            return
+            return 1
         exchange = vhost.exchanges.get(name)
         if exchange is None:
             self._say(
@@ -214,17 +236,17 @@ class DeadLettering(TimerTarget):
                 f"no {exchange_resource(name, vhost.name)}",
             )
             self._arrived(dying, 0)
-            return
+            return 1
         broker = self._broker
-        letter = make_letter(
-            message,
+        death = Death(
             queue.name,
             REASONS[reason],
-            int(broker.wall_ms() // 1000),
+            broker.wall_ms() // 1000,
             name,
             queue.rules.dead_letter_key,
             broker.config.dead_letters.published_history == "believed",
         )
+        letter = self._letters.make(message, death)
         targets = self._route(vhost, exchange, letter)
         if reason != REJECTED:
             targets = self._without_cycles(vhost, letter, targets)
@@ -233,6 +255,7 @@ class DeadLettering(TimerTarget):
         for target in targets:
             position = max(position, self._deliver(dying, letter.message, target, may_wait))
         self._arrived(dying, position)
+        return max(len(targets), 1)
 
     def _route(self, vhost: VirtualHost, exchange: Exchange, letter: Letter) -> list[Queue]:
         """Where a letter goes, as a publish would."""
@@ -323,21 +346,28 @@ class DeadLettering(TimerTarget):
             self._timer_is_set = True
             self._broker.timers.set(self._broker.now + RETRY_S, self, 0)
 
-    def _try_again(self) -> None:
-        """Give full queues what they have room for, in its order."""
+    def _try_again(self, count_max: i64) -> i64:
+        """Give full queues what they have room for, in its order; how much was given."""
+        self.has_room = False
+        given: i64 = 0
         for target_id, letters in list(self._full.items()):
             target = letters[0].target
             done = 0
             for held in letters:
                 if not target.deleted and target.refuses(held.message):
                     break
+                if given == count_max or self.waits_for_disk():
+                    self.has_room = True
+                    break
                 self._give(held)
                 done += 1
+                given += 1
             del letters[:done]
             if not letters:
                 target.is_awaited = False
                 del self._full[target_id]
         self._set_timer()
+        return given
 
     def _give(self, held: HeldLetter) -> None:
         """The queue takes it, or is gone."""

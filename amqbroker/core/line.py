@@ -177,11 +177,13 @@ class Line:
         self.memory.flying_bytes += cost
         return 0 if at_once else extra
 
-    def give_back(self) -> i64:
+    def give_back(self, dying: list[QueueEntry], can_write: bool) -> i64:
         """What was read ahead, and what came back, goes to disk again; what that gains, in bytes.
 
-        What a segment has is read once more. What came back and is in none is written to one, if
-        it is much, and nothing that is out for delivery lies in between.
+        What a segment has is read once more. What came back and is in none is written to one, if it
+        is much, the disk takes it, and nothing lies in between that the journal has: what is out
+        for delivery, is `dying` on its way to other queues, has a count of deliveries, or was
+        settled just now.
         """
         ready = self.ready
         backlog = self._make_backlog()
@@ -203,22 +205,30 @@ class Line:
                 place += 1
             else:
                 self.memory.release(entry.message)
-        ready.keep(self._store_returned(left) + counted, backlog.next_index)
+        others = [entry.index for entry in counted]
+        others += [entry.index for entry in dying if entry.line is self]
+        stay = self._store_returned(left, others) if can_write else left
+        ready.keep(stay + counted, backlog.next_index)
         return before - ready.head_cost()
 
-    def _store_returned(self, entries: list[Entry]) -> list[Entry]:
-        """Write what came back to segments of its own; what stays in memory."""
+    def _store_returned(self, entries: list[Entry], others: list[int]) -> list[Entry]:
+        """Write what came back to segments of its own, in which these other indexes do not lie;
+        what stays in memory."""
         out = (
             self.queue.outstanding_indexes() if len(entries) >= self.memory.back_count_min else None
         )
         if out is None:
             return entries
+        if self.log is not None:
+            # A start counts what is settled behind the record of a segment as one of its messages.
+            others += self.log.settling()
+        out = sorted(out + others)
         backlog = self._make_backlog()
         stay: list[Entry] = []
         start: i64 = 0
         while start < len(entries):
             first = entries[start].index
-            # No segment, and no message that is out, may lie inside.
+            # No segment, and nothing else that the journal has, may lie inside.
             bound = backlog.gap(first)
             place = bisect_left(out, first)
             if place < len(out):
@@ -312,10 +322,11 @@ class Line:
         self._settle_dropped(backlog)
         self.ready.load([], 0, 0, dropped, backlog.next_index)
 
-    def read_ahead(self, head_only: bool) -> None:
+    def read_ahead(self, head_only: bool, drops: bool) -> None:
         """Ask for the next messages on disk, if they will be wanted soon.
 
-        With `head_only` nobody but the queue's own rules wants to see the first of them.
+        With `head_only` nobody but the queue's own rules wants to see the first of them; `drops`
+        says that those are dropping messages, and will probably want to see many.
         """
         backlog = self.backlog
         assert backlog is not None, self.id
@@ -325,7 +336,8 @@ class Line:
         if not queue.waiting_gets and not queue.consumers.can_any_take():
             if not head_only:
                 return
-            length = min(length, SMALL_READ_BYTES)
+            if not drops:
+                length = min(length, SMALL_READ_BYTES)
         if ready.is_loaded() and ready.front_cost() > self.memory.read_ahead():
             return
         piece = backlog.next_read(length)

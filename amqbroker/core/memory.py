@@ -31,6 +31,8 @@ from amqbroker.store.backlog import (
 from amqbroker.store.segments import SegmentWriter
 
 if TYPE_CHECKING:
+    from amqbroker.core.discard import DeadLettering
+    from amqbroker.core.entry import QueueEntry
     from amqbroker.core.line import Line
 
 MIB: Final = 1024 * 1024
@@ -176,8 +178,9 @@ class Memory:
         """Whether publishers must wait, since messages come faster than the disk takes them."""
         return self.bytes > self.bytes_max and (self.flying_bytes > 0 or bool(self.spilling))
 
-    def relieve(self, lines: list[Line]) -> None:
-        """All messages together take too much: the longest of these tails go to disk."""
+    def relieve(self, lines: list[Line], dead_letters: DeadLettering, can_write: bool) -> None:
+        """All messages together take too much: the longest of these tails go to disk. It can be
+        full: then only what it has already goes."""
         staying = self.bytes - self.flying_bytes
         excess = staying - self.bytes_max + self.bytes_max // SPARE_DIVISOR
         lines.sort(key=tail_cost, reverse=True)
@@ -188,17 +191,19 @@ class Memory:
             self.spill(line, 0)
             excess -= cost
         if excess > 0:
-            self._give_back(lines, excess)
+            self._give_back(lines, excess, dead_letters.entries(), can_write)
         self._idle_until = staying + self.bytes_max // IDLE_DIVISOR if not self.spilling else 0
 
-    def _give_back(self, lines: list[Line], excess: i64) -> None:
+    def _give_back(
+        self, lines: list[Line], excess: i64, dying: list[QueueEntry], can_write: bool
+    ) -> None:
         """That is not enough: what was read ahead for consumers that are busy goes back to disk,
         and messages that came back."""
         lines.sort(key=idle_cost, reverse=True)
         for line in lines:
             if excess <= 0 or idle_cost(line) < self.back_min:
                 break
-            excess -= line.give_back()
+            excess -= line.give_back(dying, can_write)
 
     def write_some(self) -> None:
         """Put some of what is to go to disk into the next batch."""

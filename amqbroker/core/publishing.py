@@ -136,12 +136,17 @@ def _apply_rules(channel: Channel, message: Message, route: Route, flags: i64) -
         message.header = unmarked(message.header)
     if flags & properties.USER_ID != 0:
         _check_user_id(channel, properties.property_text(message.header, properties.USER_ID) or "")
-    if flags & properties.EXPIRATION != 0:
-        for queue in queues:
-            queue.expect_expiry()
+    expect_expiry(message, queues)
     if channel.vhost.traced:
         trace_publish(channel, message, queues)
     return queues
+
+
+def expect_expiry(message: Message, queues: list[Queue]) -> None:
+    """Tell queues that are about to get a message if it may expire."""
+    if properties.flags_of(message.header) & properties.EXPIRATION != 0:
+        for queue in queues:
+            queue.expect_expiry()
 
 
 def has_copies(header: bytes) -> bool:

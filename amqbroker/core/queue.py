@@ -57,6 +57,8 @@ class Queue:
         "deleted",
         "dirty",
         "durable",
+        "dying",
+        "dying_bytes",
         "expiry",
         "had_consumer",
         "has_rules",
@@ -113,6 +115,9 @@ class Queue:
         self.had_consumer = False
         self.deleted = False
         self.dirty = False
+        # What it discarded and was not sent on yet.
+        self.dying: i64 = 0
+        self.dying_bytes: i64 = 0
         # Its dead letters that are refused by full queues (discard.py); with too many of them its
         # own messages are held back.
         self.held: i64 = 0
@@ -120,10 +125,10 @@ class Queue:
         self.holds_back = False
         # This queue is full, and dead letters wait for room in it.
         self.is_awaited = False
-        # When this queue last sent anything, on the turn's count.
+        # When this queue last sent or dropped anything, on the turn's count.
         self.served: i64 = 0
         # Whether messages may expire, or there may be too many: has_rules is asked on the way of
-        # every message, and never taken back while one of them may have an expiry of its own.
+        # every message, and not taken back while one of them may have an expiry of its own.
         self.has_rules = self.rules.limit_messages()
         self.head_timer: Timer | None = None
         # A rule needs to see a head that is on disk.
@@ -139,8 +144,10 @@ class Queue:
         """Other rules hold from now on: what they ask of the messages that are here is done at the
         turn's end. Messages keep the expiry that they have."""
         self.rules = rules
-        if rules.limit_messages():
+        if rules.limit_messages() and not self.has_rules:
             self.has_rules = True
+            for line in self.lines():
+                line.seen_index = line.next_index
         self.wake()
 
     def expect_expiry(self) -> None:
@@ -234,7 +241,12 @@ class Queue:
         """Send what consumers can take, and drop what rules want gone; True if there is more to do
         than one turn allows."""
         self.dirty = False
-        return self._serve()
+        goes_on = self._serve()
+        if self.is_overdue and self._drops_max() == 0:
+            # It goes on when dead letters do.
+            self.turn.stalled[self.id] = self
+            return False
+        return goes_on
 
     def catch_up(self) -> bool:
         """Do at once what rules want at the end of the turn: somebody is about to count messages,
@@ -252,7 +264,8 @@ class Queue:
         has_rules = self.has_rules
         consumers = self.consumers
         # With too many dead letters on its hands it makes no more of them.
-        limit: i64 = 0 if self.holds_back else DELIVERIES_A_TURN
+        holds_back = self.holds_back or (self.dying > 0 and self.has_many_dying())
+        limit: i64 = 0 if holds_back else DELIVERIES_A_TURN
         self.serving = True
         self.wants_head = False
         self.is_overdue = False
@@ -276,18 +289,21 @@ class Queue:
                 break
             consumer.send(ready.take())
             sent += 1
-        if sent > 0:
-            self.turn.served += 1
-            self.served = self.turn.served
         if has_rules:
             if sent < DELIVERIES_A_TURN:
-                self._drop_rest(drops_max - drops)
+                drops += self._drop_rest(drops_max - drops)
             if not self.holds_back and not self.is_overdue:
                 set_head_timer(self)
+        if sent > 0 or drops > 0:
+            self.turn.served += 1
+            self.served = self.turn.served
         if has_levels:
             line = self.first_line()
+        if has_rules and line.ready.count == 0 and not self.rules.limit_messages():
+            # The last message that could expire is gone.
+            self.has_rules = False
         if line.ready.paged:
-            line.read_ahead(self.wants_head)
+            line.read_ahead(self.wants_head, drops > 0)
         self.serving = False
         return self.is_overdue or (sent == DELIVERIES_A_TURN and self.ready_count() > 0)
 
@@ -297,14 +313,18 @@ class Queue:
             return DROPS_A_TURN
         return max(0, min(DROPS_A_TURN, DISCARDED_MAX - self.turn.discarded))
 
-    def _drop_rest(self, drops_max: i64) -> None:
+    def _drop_rest(self, drops_max: i64) -> i64:
         """No consumer takes any more: drop what is too much, and what lived for consumers that
-        wait."""
+        wait; how much was done."""
+        come: i64 = 0
         for line in self.lines():
+            come += line.next_index - line.seen_index
             line.seen_index = line.next_index
-        drops = limits.drop_head(self, drops_max)
+        # What new messages push out goes at once: publishers wait if that is too much.
+        drops = limits.drop_head(self, max(drops_max, come))
         if not self.holds_back:
-            drop_expired(self, drops_max - drops, True)
+            drops += drop_expired(self, max(drops_max - drops, 0), True)
+        return drops
 
     def discard(self, entries: list[QueueEntry], reason: int) -> None:
         """Entries that are neither ready nor outstanding leave for this reason: to the dead-letter
@@ -312,9 +332,25 @@ class Queue:
         if self.rules.dead_letter_exchange is not None and not self.deleted:
             self.turn.discards.append(Discard(self, entries, reason))
             self.turn.discarded += len(entries)
+            self.dying += len(entries)
+            for entry in entries:
+                self.dying_bytes += entry.message.cost
             return
         for entry in entries:
             entry.line.settle(entry)
+
+    def has_many_dying(self) -> bool:
+        """Whether so much is discarded and was not sent on that no more may be."""
+        turn = self.turn
+        return self.dying >= turn.dying_max or self.dying_bytes >= turn.dying_bytes_max
+
+    def sends_on(self, entry: QueueEntry) -> None:
+        """This entry, which was discarded, is not in the way of others any more."""
+        had_many = self.has_many_dying()
+        self.dying -= 1
+        self.dying_bytes -= entry.message.cost
+        if had_many and not self.has_many_dying():
+            self.wake()
 
     def refuses(self, message: Message) -> bool:
         """Whether this queue has no room for this message, and would not make any."""
@@ -330,6 +366,8 @@ class Queue:
             entry.redelivered = True
             entry.deliveries += 1
             entry.consumer = None
+            if entry.expires_at != 0:
+                self.has_rules = True
         if self.rules.counts_deliveries:
             entries = self._counted(entries)
         if self.levels is None:

@@ -133,19 +133,18 @@ def bind(channel: Channel, frame: Frame) -> None:
 
 
 def unbind(channel: Channel, frame: Frame) -> None:
-    """queue.unbind: a missing binding, queue or exchange is fine."""
+    """queue.unbind: a missing binding, queue or exchange is fine, whose ever the queue is."""
     method = cast("m.QueueUnbind", frame)
     name, source, key = _ends(channel, method.queue, method.exchange, method.routing_key)
     vhost = channel.vhost
     queue = vhost.queues.get(name)
-    if queue is not None:
-        access.check_owner(channel.client, queue, vhost.name)
     exchange = vhost.exchanges.get(source)
     position = 0
-    if exchange is not None:
-        position = vhost.unbind(
-            exchange, Binding(Destination(QUEUE, name), key, dict(method.arguments or {}))
-        )
+    if queue is not None and exchange is not None:
+        binding = Binding(Destination(QUEUE, name), key, dict(method.arguments or {}))
+        if exchange.find(binding.destination, binding.key, binding.arguments) is not None:
+            access.check_owner(channel.client, queue, vhost.name)
+            position = vhost.unbind(exchange, binding)
     channel.reply_when_durable(position, m.QueueUnbindOk())
 
 

@@ -17,7 +17,7 @@ from pamqp.base import Frame
 
 from amqbroker.core.held import Transaction
 from amqbroker.core.limits import REFUSED
-from amqbroker.core.publishing import deliver
+from amqbroker.core.publishing import deliver, expect_expiry
 from amqbroker.core.settling import finish
 from amqbroker.errors import precondition_failed
 from amqbroker.wire import methods as m
@@ -42,6 +42,7 @@ def commit(channel: Channel, frame: Frame) -> None:
     position = 0
     refused = False
     for publish in transaction.publishes:
+        expect_expiry(publish.message, publish.queues)
         needed = deliver(channel, publish.message, publish.queues)
         position = max(position, needed)
         refused = refused or needed == REFUSED

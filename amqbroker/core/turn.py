@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, final
 
 from mypy_extensions import i64
 
+from amqbroker.core.discard import HELD_BYTES_MAX, HELD_MAX
 from amqbroker.core.memory import Memory
 from amqbroker.core.timers import Timers
 from amqbroker.store.backlog import SegmentOutbox
@@ -30,12 +31,15 @@ class Turn:
         "confirming",
         "discarded",
         "discards",
+        "dying_bytes_max",
+        "dying_max",
         "memory",
         "now",
         "outputs",
         "outrun_at",
         "queues",
         "served",
+        "stalled",
         "timers",
         "wall_offset",
     )
@@ -58,6 +62,11 @@ class Turn:
         self.discards: list[Discard] = []
         # How many entries that are.
         self.discarded: i64 = 0
+        # How much of it one queue may have before its consumers get no more.
+        self.dying_max: i64 = HELD_MAX
+        self.dying_bytes_max: i64 = HELD_BYTES_MAX
+        # Queues, by id, that will discard more when dead letters go on.
+        self.stalled: dict[int, Queue] = {}
         # Clients with bytes to send, or that must be closed.
         self.outputs: list[Client] = []
         # What makes the time of day of the node's monotonic time, in seconds. It stays as it was at

@@ -278,6 +278,13 @@ class Journal:
         log = self.logs.get(queue_id)
         return log is not None and number in log.live
 
+    def settling(self, queue_id: i64) -> list[int]:
+        """Where settled ranges of this queue begin that wait, or are being written."""
+        waiting = self._returned + self._held
+        if self._taken is not None:
+            waiting = waiting + self._taken.ranges
+        return [first for queue, ranges in waiting if queue == queue_id for first, _ in ranges]
+
     def rewrite(self, entries: list[Entry]) -> None:
         """Write these once more, so that the file that they are in can go."""
         self._rewrites = entries
@@ -504,7 +511,8 @@ class Journal:
         for part in outbox.parts:
             if segment_name(part.queue_id, part.number) in awaiting:
                 kept.append(part)
-                limits.setdefault(part.queue_id, part.added_from)
+                limit: int = part.added_from
+                limits[part.queue_id] = min(limit, limits.get(part.queue_id, limit))
             else:
                 self._writer.segment(part)
                 taken.parts.append(part)

@@ -47,7 +47,6 @@ this is a new FORMAT_VERSION.
 
 from __future__ import annotations
 
-import zlib
 from typing import Final, final
 
 from librt.strings import (
@@ -63,6 +62,7 @@ from mypy_extensions import i16, i32, i64, mypyc_attr
 
 from amqbroker.errors import DiskError
 from amqbroker.message import Entry, Message
+from amqbroker.store.checksum import crc32
 
 FORMAT_VERSION: Final = 2
 JOURNAL_MAGIC: Final = b"AMQBJRNL"
@@ -194,13 +194,13 @@ def file_header(magic: bytes, number: int, seed: bytes) -> bytes:
     write_i32_be(writer, FORMAT_VERSION)
     write_i64_be(writer, number)
     writer.write(seed)
-    write_i32_be(writer, as_i32(zlib.crc32(writer.getvalue())))
+    write_i32_be(writer, as_i32(crc32(writer.getvalue())))
     return writer.getvalue()
 
 
 def header_crc(header: bytes) -> int:
     """What the block CRCs of a file with this header go on from."""
-    return zlib.crc32(header[: FILE_HEADER_BYTES - 4])
+    return crc32(header[: FILE_HEADER_BYTES - 4])
 
 
 @final
@@ -362,14 +362,14 @@ class BlockWriter:
             self._close_part()
         crc = 0
         for part in self._parts:
-            crc = zlib.crc32(part, crc)
+            crc = crc32(part, crc)
         self.sequence += 1
         writer = BytesWriter()
         writer.write(BLOCK_MARKER)
         write_i32_be(writer, i32(self._part_bytes))
         write_i64_be(writer, self.sequence)
         write_i32_be(writer, as_i32(crc))
-        write_i32_be(writer, as_i32(zlib.crc32(writer.getvalue(), self._file_crc)))
+        write_i32_be(writer, as_i32(crc32(writer.getvalue(), self._file_crc)))
         self._blocks.append(writer.getvalue())
         self._blocks.extend(self._parts)
         self.chunk_bytes += BLOCK_HEADER_BYTES + self._part_bytes
@@ -608,7 +608,7 @@ def guess_header_crc(data: bytes, magic: bytes, number: int) -> int | None:
 
 
 def _block_header_is_sound(data: bytes, offset: i64, file_crc: int) -> bool:
-    crc = zlib.crc32(data[offset : offset + BLOCK_HEADER_BYTES - 4], file_crc)
+    crc = crc32(data[offset : offset + BLOCK_HEADER_BYTES - 4], file_crc)
     return read_i32_be(data, offset + BLOCK_HEADER_BYTES - 4) == as_i32(crc)
 
 
@@ -684,7 +684,7 @@ class BlockReader:
         return read_i32_be(data, offset + 4) >= 0 and read_i64_be(data, offset + 8) > self.sequence
 
     def _records_are_sound(self, offset: i64, end: i64) -> bool:
-        crc = zlib.crc32(memoryview(self._data)[offset + BLOCK_HEADER_BYTES : end])
+        crc = crc32(memoryview(self._data)[offset + BLOCK_HEADER_BYTES : end])
         return read_i32_be(self._data, offset + 16) == as_i32(crc)
 
     def _find(self, offset: i64) -> i64:

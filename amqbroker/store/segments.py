@@ -30,7 +30,6 @@ a write that was never promised.
 
 from __future__ import annotations
 
-import zlib
 from typing import Final, final
 
 from librt.strings import (
@@ -45,6 +44,7 @@ from librt.strings import (
 from mypy_extensions import i16, i32, i64
 
 from amqbroker.message import PENDING, WRITTEN, Entry, Message
+from amqbroker.store.checksum import crc32
 from amqbroker.store.records import as_i16, as_i32, file_header, header_crc
 
 SEGMENT_MAGIC: Final = b"AMQBSEGM"
@@ -199,7 +199,7 @@ class SegmentWriter:
             self._close_part()
         crc = 0
         for part in self._parts:
-            crc = zlib.crc32(part, crc)
+            crc = crc32(part, crc)
         writer = BytesWriter()
         writer.write(SEGMENT_MARKER)
         write_i32_be(writer, i32(self._part_bytes))
@@ -207,7 +207,7 @@ class SegmentWriter:
         write_i64_be(writer, self._first)
         write_i64_be(writer, self._last)
         write_i32_be(writer, as_i32(crc))
-        write_i32_be(writer, as_i32(zlib.crc32(writer.getvalue(), self._file_crc)))
+        write_i32_be(writer, as_i32(crc32(writer.getvalue(), self._file_crc)))
         self._blocks.append(writer.getvalue())
         self._blocks.extend(self._parts)
         self.size += SEGMENT_BLOCK_HEADER_BYTES + self._part_bytes
@@ -321,7 +321,7 @@ class SegmentReader:
             self.count = i64(read_i32_be(data, at + 8))
             self.first = read_i64_be(data, at + 12)
             self.last = read_i64_be(data, at + 20)
-            if read_i32_be(data, at + 28) != as_i32(zlib.crc32(memoryview(data)[start:end])):
+            if read_i32_be(data, at + 28) != as_i32(crc32(memoryview(data)[start:end])):
                 what = f"a block of {self.count} messages is damaged"
                 self.problems.append((self._base + at, what))
                 continue
@@ -387,5 +387,5 @@ class SegmentReader:
         data = self._data
         if data[at : at + 4] != SEGMENT_MARKER:
             return False
-        crc = zlib.crc32(data[at : at + SEGMENT_BLOCK_HEADER_BYTES - 4], self._file_crc)
+        crc = crc32(data[at : at + SEGMENT_BLOCK_HEADER_BYTES - 4], self._file_crc)
         return read_i32_be(data, at + SEGMENT_BLOCK_HEADER_BYTES - 4) == as_i32(crc)

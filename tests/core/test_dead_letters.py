@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pamqp.common import FieldTable, FieldValue
 
 from amqbroker.core import dead_letters as subject
-from amqbroker.core.dead_letters import Letter, make_letter
+from amqbroker.core.dead_letters import Death, Letter, LetterMaker, make_letter
 from amqbroker.message import Message
 from amqbroker.wire import properties
 from tests.wire.strategies import all_tables
@@ -38,7 +38,7 @@ def die(
     believe: bool = False,
 ) -> Letter:
     """A death at NOW."""
-    return make_letter(message, queue, reason, SECONDS, exchange, key, believe)
+    return make_letter(message, Death(queue, reason, SECONDS, exchange, key, believe))
 
 
 def headers_of(message: Message) -> FieldTable:
@@ -148,6 +148,48 @@ def test_histories_are_those_of_a_slow_model(
         assert letter.deaths.queues() == [death["queue"] for death in model.deaths]
         assert properties.priority_of(message.header) == 3
         assert properties.check_properties(message.header) is False
+
+
+VALUES = st.sampled_from(
+    [{}, {"message_id": "1"}, {"expiration": "9"}, {"headers": {"CC": ["c"]}}, {"priority": 2}]
+)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["k", "l"]),
+            VALUES,
+            st.binary(max_size=3),
+            st.builds(
+                Death,
+                st.sampled_from(["a", "b"]),
+                st.sampled_from(["expired", "rejected"]),
+                st.sampled_from([SECONDS, SECONDS + 1]),
+                st.sampled_from(["x", ""]),
+                st.sampled_from([None, "k"]),
+                st.booleans(),
+            ),
+        )
+    )
+)
+def test_letters_that_share_are_as_if_they_did_not(
+    messages: list[tuple[str, FieldTable, bytes, Death]],
+) -> None:
+    maker = LetterMaker()
+    for key, values, body, death in messages:
+        message = make_message("x", key, **values)
+        size = len(body).to_bytes(8, "big")
+        message.header = message.header[:4] + size + message.header[12:]
+        message.body = body
+        for _ in range(2):
+            made, alone = maker.make(message, death), make_letter(message, death)
+            for name in ("address", "header", "body", "persistent", "bits", "cost"):
+                assert getattr(made.message, name) == getattr(alone.message, name)
+            assert made.keys == alone.keys
+            assert made.deaths.entries == alone.deaths.entries
+            # One that died once more.
+            message = made.message
 
 
 @given(all_tables.filter(lambda table: "x-death" not in table), st.booleans())

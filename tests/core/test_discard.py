@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pamqp.common import FieldTable, FieldValue
 
-from amqbroker.core.discard import DEAD_LETTERS_A_TURN, HELD_BYTES_MAX, HELD_MAX
+from amqbroker.core.discard import DEAD_LETTERS_A_TURN, DISCARDED_MAX, HELD_BYTES_MAX, HELD_MAX
 from amqbroker.message import SETTLED, WRITTEN
 from tests.core.house import PERSISTENT, House, core
 from tests.semantics.peer import Channel
@@ -64,6 +64,110 @@ def test_a_turn_sends_on_a_slice(house: House, ch: Channel) -> None:
     house.paused = False
     bodies = ch.get_bodies("dead")
     assert bodies == [b"%d" % number for number in range(count)]
+
+
+def test_a_letter_to_many_queues_counts_as_many(house: House, ch: Channel) -> None:
+    ch.declare_exchange("dlx", "fanout")
+    for number in range(4):
+        ch.declare_queue(f"q{number}")
+        ch.bind(f"q{number}", "dlx")
+    ch.declare_queue("q", arguments=to(None, "dlx"))
+    ch.fill("q", *[b"m"] * DEAD_LETTERS_A_TURN)
+    tag = 0
+    for _ in range(DEAD_LETTERS_A_TURN):
+        tag = ch.must_get("q").tag
+    house.paused = True
+    ch.nack(tag, multiple=True, requeue=False)
+    house.hand_over()
+    house.node.settle(house.now)
+    assert house.queue("q3").ready_count() == DEAD_LETTERS_A_TURN // 4
+    house.paused = False
+    house.run()
+    assert house.queue("q3").ready_count() == DEAD_LETTERS_A_TURN
+
+
+@pytest.mark.parametrize("limit", ["letters", "bytes"])
+def test_letters_wait_for_a_slow_disk(house: House, ch: Channel, limit: str) -> None:
+    """What has died is not piled up in memory while the disk is busy, and nobody asks for turns in
+    which nothing could be done."""
+    ch.declare_queue("dead", durable=True)
+    ch.declare_queue("q", durable=True, arguments={**to("dead"), "x-message-ttl": 100})
+    count = 4 * DISCARDED_MAX
+    size = 1 if limit == "letters" else 100
+    ch.fill("q", *[b"%0*d" % (size, number) for number in range(count)], properties=PERSISTENT)
+    broker = core(house.node)
+    if limit == "letters":
+        broker.dead_letters.unsynced_max = 1000
+    house.paused = True
+    house.now += 1.0
+    house.node.on_time(house.now)
+    # No batch is taken: the disk does nothing.
+    house.settle()
+    sent = house.queue("dead").ready_count()
+    assert 1000 <= sent < count // 2
+    assert broker.dead_letters.waits_for_disk()
+    assert broker.turn.discarded <= DISCARDED_MAX
+    assert house.queue("q").ready_count() == count - sent - broker.turn.discarded
+    house.paused = False
+    house.run()
+    assert ch.get_bodies("dead") == [b"%0*d" % (size, number) for number in range(count)]
+    assert house.queue("q").ready_count() == 0
+    assert broker.dead_letters.entries() == []
+
+
+def test_a_consumer_cannot_reject_without_end(house: House, ch: Channel) -> None:
+    ch.declare_queue("dead", durable=True)
+    ch.declare_queue("q", durable=True, arguments=to("dead"))
+    ch.fill("q", *[b"%d" % number for number in range(100)], properties=PERSISTENT)
+    broker = core(house.node)
+    broker.dead_letters.unsynced_max = 0
+    broker.turn.dying_max = 10
+    consumer = house.channel()
+    consumer.qos(1)
+    consumer.consume("q")
+    for number in range(10):
+        consumer.nack(consumer.expect_delivery(b"%d" % number).tag, requeue=False)
+    consumer.expect_nothing()
+    # A get still finds what is there.
+    assert ch.must_get("q").body == b"10"
+    broker.dead_letters.unsynced_max = 100
+    house.run()
+    consumer.expect_delivery(b"11")
+
+
+def test_queues_discard_in_turns(house: House, ch: Channel) -> None:
+    """One that has much to discard does not keep another one from it."""
+    ch.declare_queue("dead")
+    for name in ("a", "b"):
+        ch.declare_queue(name, arguments={**to("dead"), "x-message-ttl": 100})
+        ch.fill(name, *[b"m"] * 4 * DISCARDED_MAX)
+    house.now += 1.0
+    house.node.on_time(house.now)
+    for _ in range(10):
+        house.node.settle(house.now)
+    left = [int(house.queue(name).ready_count()) for name in ("a", "b")]
+    assert abs(left[0] - left[1]) <= DISCARDED_MAX
+    assert max(left) < 4 * DISCARDED_MAX
+
+
+def test_what_new_messages_push_out_goes_at_once(house: House, ch: Channel) -> None:
+    """However much is discarded; but then publishers wait until dead letters have caught up."""
+    ch.declare_queue("dead")
+    ch.declare_queue("q", arguments={**to("dead"), "x-max-length": 1})
+    count = DISCARDED_MAX + DEAD_LETTERS_A_TURN + 1
+    house.paused = True
+    for number in range(count):
+        ch.publish(b"%d" % number, key="q")
+    house.hand_over()
+    house.node.settle(house.now)
+    client = house.core_client(ch.peer)
+    assert house.queue("q").ready_count() == 1
+    assert client.must_pause()
+    house.node.settle(house.now)
+    assert not client.must_pause()
+    house.paused = False
+    house.run()
+    assert house.queue("dead").ready_count() == count - 1
 
 
 def test_what_is_said_is_said_once(house: House, ch: Channel) -> None:

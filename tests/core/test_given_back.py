@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pamqp.common import FieldTable
+
 from amqbroker.core.memory import SMALL_READ_BYTES
 from tests.core.house import PERSISTENT, House, core
 from tests.semantics.peer import Channel
@@ -133,3 +135,68 @@ def test_a_purge_drops_what_was_given_back(house: House, ch: Channel) -> None:
     house.advance(0.1)
     house.restart(clean=False)
     assert house.queue("q").ready_count() == 5
+
+
+def fetch(ch: Channel, **arguments: str) -> tuple[list[bytes], list[int]]:
+    """Messages of a new queue that were all fetched: bodies and tags."""
+    named: FieldTable = {"x-" + key.replace("_", "-"): arguments[key] for key in arguments}
+    ch.declare_queue("q", durable=True, arguments=named)
+    bodies = [b"%d " % number + BODY for number in range(2 * COUNT)]
+    for body in bodies:
+        ch.publish(body, key="q", properties=PERSISTENT)
+    return bodies, [ch.must_get("q").tag for _ in bodies]
+
+
+def test_what_was_settled_just_now_lies_in_no_segment(house: House, ch: Channel) -> None:
+    """Its record follows that of the segment: it would count as one of the segment's messages,
+    which would go with the last but one of them."""
+    bodies, tags = fetch(ch)
+    core(house.node).memory.bytes_max = 0
+    house.paused = True
+    for place, tag in enumerate(tags):
+        if place == COUNT:
+            ch.ack(tag)
+        else:
+            ch.nack(tag)
+    house.paused = False
+    house.advance(0.1)
+    assert house.queue("q").line.ready.on_disk == 2 * COUNT - 1
+    del bodies[COUNT]
+    for body in bodies[:-1]:
+        message = ch.must_get("q")
+        assert message.body == body
+        ch.ack(message.tag)
+    house.advance(0.1)
+    house.restart(clean=False)
+    assert house.channel().get_bodies("q") == bodies[-1:]
+
+
+def test_what_is_dying_lies_in_no_segment(house: House, ch: Channel) -> None:
+    ch.declare_queue(
+        "full", durable=True, arguments={"x-max-length": 1, "x-overflow": "reject-publish"}
+    )
+    ch.publish(b"first", key="full", properties=PERSISTENT)
+    bodies, tags = fetch(ch, dead_letter_exchange="", dead_letter_routing_key="full")
+    for place, tag in enumerate(tags):
+        ch.nack(tag, requeue=place != COUNT)
+    press(house)
+    assert house.queue("q").line.ready.on_disk == 2 * COUNT - 1
+    house.restart(clean=False)
+    assert house.channel().get_bodies("q") == bodies
+
+
+def test_what_was_delivered_too_often_lies_in_no_segment(house: House, ch: Channel) -> None:
+    ch.declare_queue("q", durable=True, arguments={"x-delivery-limit": 9})
+    bodies = [b"%d " % number + BODY for number in range(3 * COUNT)]
+    for body in bodies:
+        ch.publish(body, key="q", properties=PERSISTENT)
+    tags = [ch.must_get("q").tag for _ in range(2 * COUNT)]
+    core(house.node).memory.spill(house.queue("q").line, 0)
+    ch.nack(tags[COUNT])
+    house.advance(0.1)
+    house.restart(clean=False)
+    assert house.queue("q").line.ready.on_disk == COUNT
+    press(house)
+    assert house.queue("q").line.ready.on_disk == 3 * COUNT - 1
+    house.restart(clean=False)
+    assert house.channel().get_bodies("q") == bodies

@@ -1,9 +1,9 @@
 """A whole node on a disk that loses what was not synced: power cuts at random disk calls.
 
 The node has next to no memory, small segments and small journal files, so that all that it does
-with a disk happens between two cuts. After each cut, and now and then after a clean stop, every
-confirmed message that was not acked must be there, in order and once, and nothing that was never
-published, deleted or transient.
+with a disk happens between two cuts; now and then a backup holds what is there. After each cut, and
+now and then after a clean stop, every confirmed message that was not acked must be there, in order
+and once, and nothing that was never published, deleted or transient.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pamqp.commands import Basic, Queue
 from amqbroker.core.memory import ReadRequest
 from amqbroker.errors import DiskError
 from amqbroker.store.folder import JournalFiles, open_folder
+from amqbroker.store.holding import HoldingDisk
 from amqbroker.store.journal import Batch, Journal
 from amqbroker.store.recovery import Recovered
 from tests.core.house import PERSISTENT, House, core, items
@@ -36,12 +37,14 @@ class FolderDisk:
 
     def __init__(self, journal_bytes: int) -> None:
         self.disk = FakeDisk()
+        self.holding = HoldingDisk(self.disk)
         self._journal_bytes = journal_bytes
         self._files: JournalFiles | None = None
 
     def open(self) -> tuple[Journal, Recovered]:
         """Start on what the disk has."""
-        recovered, journal, self._files = open_folder(self.disk, SEED, self._journal_bytes)
+        self.holding = HoldingDisk(self.disk)
+        recovered, journal, self._files = open_folder(self.holding, SEED, self._journal_bytes)
         assert recovered.problems == []
         return journal, recovered
 
@@ -112,6 +115,7 @@ class Life:
         self.held: list[tuple[str, int, int]] = []  # queue, number, tag
         # Acked or purged, perhaps before they were confirmed.
         self.gone: set[int] = set()
+        self.is_held = False
 
     def run(self) -> None:
         """Some lives, each with a check at its begin."""
@@ -140,6 +144,7 @@ class Life:
     def begin(self) -> None:
         """Connect, and compare."""
         house = self.house
+        self.is_held = False
         self.ch = house.channel()
         self.publisher = house.channel()
         self.publisher.confirm()
@@ -179,6 +184,8 @@ class Life:
         """One thing that a client does."""
         random, house = self.random, self.house
         self.hear()
+        if random.random() < 0.1:
+            self.back_up()
         action = random.choice(
             ["publish"] * 6 + ["get"] * 4 + ["settle"] * 3 + ["purge", "delete", "declare", "wait"]
         )
@@ -200,6 +207,15 @@ class Life:
             self.drop(name, action == "delete")
         elif action == "wait":
             house.advance(0.1)
+
+    def back_up(self) -> None:
+        """A backup begins or ends: between two batches."""
+        holding = self.house.folder.holding
+        if self.is_held:
+            holding.release()
+        else:
+            holding.hold()
+        self.is_held = not self.is_held
 
     def publish(self, count: int) -> None:
         """To one queue or both, persistent or not."""

@@ -343,6 +343,19 @@ def test_fact_097_unbinding_what_is_not_there_succeeds(bench: Bench) -> None:
     )
 
 
+@fact(97)
+def test_fact_097_unbinding_from_a_queue_of_another_connection(bench: Bench) -> None:
+    """Whose the queue is counts once there is something to unbind."""
+    own, other = bench.channel(), bench.channel()
+    queue, x = bench.name(), bench.name("x")
+    own.declare_queue(queue, exclusive=True)
+    own.declare_exchange(x)
+    other.unbind(queue, x, "k")
+    own.bind(queue, x, "k")
+    other.fails(Queue.Unbind(queue=queue, exchange=x, routing_key="k"), 405)
+    own.unbind(queue, x, "k")
+
+
 @fact(97, 7)
 def test_fact_097_deleting_a_missing_exchange_succeeds(bench: Bench) -> None:
     ch = bench.channel()

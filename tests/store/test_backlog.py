@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
+
+from amqbroker.errors import DiskFullError
 from amqbroker.message import PENDING, SETTLED, VOLATILE, WRITTEN, Entry
 from amqbroker.store.backlog import Backlog
-from amqbroker.store.folder import DAMAGED_SUFFIX
+from amqbroker.store.folder import DAMAGED_SUFFIX, open_folder
+from amqbroker.store.holding import HoldingDisk
 from amqbroker.store.queue_log import QueueLog
 from amqbroker.store.records import FILE_HEADER_BYTES, SEGMENT
 from amqbroker.store.segment import Segment
 from amqbroker.store.segments import KEPT, SegmentWriter, segment_name
 from tests.store.fake_disk import FakeDisk
-from tests.store.helpers import Store, make_message
+from tests.store.helpers import SEED, Store, make_message, take
 
 WRITER = SegmentWriter()
 
@@ -524,3 +528,44 @@ def test_of_a_segment_that_was_read_in_part_the_rest_can_be_dropped() -> None:
     store.settle(*found)
     store.commit()
     assert len(store.segments()) == 1
+
+
+@pytest.mark.parametrize("holds", [False, True])
+@pytest.mark.parametrize("room", range(0, 700, 20))
+def test_a_crash_after_a_refused_batch_does_not_bring_back_what_it_said(
+    room: int, holds: bool
+) -> None:
+    """The batch began a journal file, whose deletion the crash undoes, and moved a message to a
+    segment, which was cut again."""
+    disk = FakeDisk()
+    holding = HoldingDisk(disk)
+    store = SegmentStore(disk)
+    _, store.journal, store.files = open_folder(holding, SEED, 100)
+    store.logs = {queue_id: store.journal.open_queue(queue_id) for queue_id in (1, 2)}
+    early = store.put(0)
+    store.commit()
+    store.move(early)
+    gone = store.publish(b"gone" + bytes(100), 2)
+    store.commit()
+    moved = store.put(1)
+    store.commit()
+    store.settle(*gone)
+    store.move(moved)
+    store.publish(b"new", 2)
+    disk.capacity_bytes += room - disk.free_bytes()
+    if holds:
+        holding.hold()
+    batch = take(store.journal)
+    assert batch.starts_file
+    assert batch.snapshot is not None
+    assert batch.segments
+    try:
+        store.files.write(batch)
+    except DiskFullError:
+        store.journal.refused("no room")
+    disk.crash()
+    disk.capacity_bytes = 1 << 40
+    again = SegmentStore(disk)
+    found = [entry.index for entry in again.recovered.messages.get(1, [])]
+    assert again.recovered.problems == []
+    assert len(found) + len(again.read_all()) == 2

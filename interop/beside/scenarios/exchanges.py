@@ -206,6 +206,16 @@ def unbinding_what_is_missing(s: Stage) -> None:
 
 
 @scenario
+def unbinding_anothers_queue(s: Stage) -> None:
+    own, other = s.channel(), s.channel()
+    own.declare(s.q(), exclusive=True)
+    own.exchange(s.x())
+    other.unbind(s.q(), s.x(), "k")
+    own.bind(s.q(), s.x(), "k")
+    other.unbind(s.q(), s.x(), "k")
+
+
+@scenario
 def binding_twice(s: Stage) -> None:
     """The same binding is one; another table of arguments makes another binding."""
     ch = s.channel()
