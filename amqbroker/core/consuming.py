@@ -192,8 +192,8 @@ def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
         # The next one may have expired, or will.
         queue.wake()
     message = entry.message
-    if entry.deliveries != 0 and queue.rules.counts_deliveries:
-        message = entry.counted_message()
+    if queue.edits:
+        message = entry.message_to_send()
     tag = channel.next_delivery_tag
     channel.next_delivery_tag = tag + 1
     write_get_ok(
