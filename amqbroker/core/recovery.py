@@ -73,7 +73,13 @@ def restore(broker: Broker, recovered: Recovered) -> None:
     # It has seen the ids of the files' messages and those of all definitions.
     broker.next_queue_id = max(broker.next_queue_id, broker.journal.next_queue_id)
     dropped = broker.journal.drop_unclaimed()
-    if dropped:
+    if dropped and recovered.problems:
+        broker.log(
+            log.ERROR,
+            f"{dropped} messages of queues that are not defined are left out: these were deleted, "
+            "or their definitions are in what is damaged",
+        )
+    elif dropped:
         broker.log(log.INFO, f"{dropped} messages of queues that were deleted are left out")
     for queue in queues:
         for line in queue.lines():

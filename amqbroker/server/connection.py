@@ -18,6 +18,8 @@ wait for close-ok. TLS in asyncio cannot close one side alone: what there is to 
 from __future__ import annotations
 
 import asyncio
+import logging
+import resource
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast, final
 
@@ -35,6 +37,11 @@ SLICE_BYTES: Final = 65_536
 YIELD_S: Final = 0.001
 # How long the last bytes may take to leave once the connection is to be closed.
 CLOSE_TIMEOUT_S: Final = 1.0
+# Files that connections leave to the journal, to segments and to reads: a journal that cannot open
+# its next file is broken.
+FILES_LEFT_MIN: Final = 64
+
+logger = logging.getLogger("amqbroker")
 
 
 @final
@@ -77,8 +84,11 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A socket was accepted. Nagle's algorithm is off: asyncio and uvloop see to that."""
-        self._transport = cast("asyncio.Transport", transport)
         host, port = address_of(transport.get_extra_info("peername"))
+        if not leaves_files(transport.get_extra_info("socket").fileno(), f"{host}:{port}"):
+            cast("asyncio.Transport", transport).abort()
+            return
+        self._transport = cast("asyncio.Transport", transport)
         local_host, local_port = address_of(transport.get_extra_info("sockname"))
         tls = None if self._tls is None else self._tls(transport)
         peer = PeerInfo(host, port, local_host, local_port, self._mechanisms, tls)
@@ -105,6 +115,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed."""
         self._transport = None
+        if self.id == 0:
+            return
         self._runner.lost(self.id, str(exc or ""))
 
     def pause_writing(self) -> None:
@@ -166,6 +178,23 @@ class Connection(asyncio.Protocol):
         """Close the socket at once, whatever it has not sent."""
         if self._transport is not None:
             self._transport.abort()
+
+
+def leaves_files(descriptor: int, name: str) -> bool:
+    """Whether a connection with this descriptor leaves enough files for the rest; says so if not.
+
+    The system gives the smallest number that is free.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if descriptor < limit - min(FILES_LEFT_MIN, limit // 4):
+        return True
+    logger.warning(
+        "connection %s refused: the broker may open %d files only, and keeps the last of them for "
+        "the journal: let it have more (ulimit -n, LimitNOFILE=), or set limits.connections_max",
+        name,
+        limit,
+    )
+    return False
 
 
 def address_of(name: object) -> tuple[str, int]:

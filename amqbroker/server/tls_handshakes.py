@@ -17,7 +17,7 @@ from typing import Final, cast, final
 
 from amqbroker.auth.certificates import TlsPeer, name_in
 from amqbroker.node import PeerInfo
-from amqbroker.server.connection import CLOSE_TIMEOUT_S, Connection, address_of
+from amqbroker.server.connection import CLOSE_TIMEOUT_S, Connection, address_of, leaves_files
 from amqbroker.server.runner import Runner
 from amqbroker.server.tls import Certificates
 
@@ -73,6 +73,9 @@ class TlsHandshakes:
                 logger.error("cannot accept a TLS connection: %s", error)
                 await asyncio.sleep(ACCEPT_RETRY_S)
             else:
+                if not leaves_files(accepted.fileno(), name_of(accepted)):
+                    accepted.close()
+                    continue
                 self._start(self._shake_hands(accepted, mechanisms))
 
     async def _shake_hands(self, accepted: socket.socket, mechanisms: tuple[str, ...]) -> None:

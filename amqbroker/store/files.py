@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,6 +34,10 @@ CHUNKS_PER_WRITE_MAX: Final = 1024
 
 # A write that fails so can be tried again; a sync that fails cannot.
 NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+# Many connections at once may take the last files, for as long as it takes to refuse them.
+NO_FILES: Final = (errno.EMFILE, errno.ENFILE)
+OPEN_ATTEMPTS: Final = 50
+OPEN_RETRY_S: Final = 0.1
 
 
 @contextmanager
@@ -71,6 +76,18 @@ class RealFile:
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
+
+
+def _open(path: Path, flags: int) -> int:
+    """A descriptor, as soon as there is one."""
+    for _ in range(OPEN_ATTEMPTS):
+        try:
+            return os.open(path, flags | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno not in NO_FILES:
+                raise
+        time.sleep(OPEN_RETRY_S)
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _write_all(descriptor: int, chunks: list[bytes]) -> None:
@@ -130,7 +147,7 @@ class RealDisk:
         """A piece of a file; less than asked for where the file ends."""
         path = self._folder / name
         with _os_errors(path, "read"):
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = _open(path, os.O_RDONLY)
             try:
                 return _read_all(descriptor, offset, length)
             finally:
@@ -140,20 +157,20 @@ class RealDisk:
         """A new, empty file; the name must be free."""
         path = self._folder / name
         with _os_errors(path, "create", is_write=True):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-            return RealFile(os.open(path, flags, 0o600), path)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+            return RealFile(_open(path, flags), path)
 
     def open_append(self, name: str) -> RealFile:
         """A file that is there, to be written at its end."""
         path = self._folder / name
         with _os_errors(path, "open"):
-            return RealFile(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), path)
+            return RealFile(_open(path, os.O_WRONLY | os.O_APPEND), path)
 
     def truncate(self, name: str, size: int) -> None:
         """Cut a file to this size and sync it."""
         path = self._folder / name
         with _os_errors(path, "cut"):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            descriptor = _open(path, os.O_WRONLY)
             try:
                 os.ftruncate(descriptor, size)
                 os.fsync(descriptor)
@@ -176,7 +193,7 @@ class RealDisk:
         """Return once all creates, renames and deletes in the folder are on the disk."""
         path = self._folder / folder
         with _os_errors(path, "sync"):
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            descriptor = _open(path, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(descriptor)
             finally:
@@ -191,9 +208,12 @@ class RealDisk:
 
 @final
 class FolderLock:
-    """Keeps other processes out of a data folder for as long as this one holds it, or lives."""
+    """Keeps other processes out of a data folder for as long as this one holds it, or lives.
 
-    __slots__ = ("_descriptor",)
+    The folder itself is locked too, where that can be done: people remove lock files.
+    """
+
+    __slots__ = ("_descriptor", "_folder_descriptor")
 
     def __init__(self, folder: Path) -> None:
         """Take the lock. The DiskError names the process that has it."""
@@ -212,6 +232,12 @@ class FolderLock:
                 os.close(descriptor)
                 raise
             self._descriptor = descriptor
+            self._folder_descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            if not _lock_folder(self._folder_descriptor, fcntl.LOCK_EX):
+                self.release()
+                raise DiskError(
+                    f"the data folder {folder} is in use by a process whose file {path} was removed"
+                )
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"{os.getpid()}\n".encode())
 
@@ -220,6 +246,18 @@ class FolderLock:
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
+            os.close(self._folder_descriptor)
+
+
+def _lock_folder(descriptor: int, kind: int) -> bool:
+    """False if another process has it. Network file systems may have no locks for folders."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def folder_user(folder: Path) -> str:
@@ -229,7 +267,7 @@ def folder_user(folder: Path) -> str:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            return ""
+            return _folder_user_without_file(folder)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -237,6 +275,14 @@ def folder_user(folder: Path) -> str:
         finally:
             os.close(descriptor)
     return ""
+
+
+def _folder_user_without_file(folder: Path) -> str:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return "" if _lock_folder(descriptor, fcntl.LOCK_SH) else "unknown"
+    finally:
+        os.close(descriptor)
 
 
 @final

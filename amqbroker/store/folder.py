@@ -30,7 +30,7 @@ from amqbroker.store.records import (
     journal_name,
     journal_number,
 )
-from amqbroker.store.recovery import Recovered, Recovery
+from amqbroker.store.recovery import Problem, Recovered, Recovery
 from amqbroker.store.segments import SEGMENT_SUFFIX, SEGMENTS_FOLDER
 
 # Locked while a node runs; holds its process id.
@@ -50,6 +50,7 @@ class JournalFiles:
     """The journal's files on a disk: what is open, and whether it may still be written to."""
 
     __slots__ = (
+        "_damaged",
         "_disk",
         "_failure",
         "_file",
@@ -61,8 +62,12 @@ class JournalFiles:
         "_undo",
     )
 
-    def __init__(self, disk: Disk, file: DiskFile, number: int) -> None:
+    def __init__(
+        self, disk: Disk, file: DiskFile, number: int, damaged: frozenset[str] = frozenset()
+    ) -> None:
         self._disk = disk
+        # Files in which a start found damage: somebody may want to look at them.
+        self._damaged = damaged
         self._file = file
         self._number = number
         self._size = FILE_HEADER_BYTES
@@ -127,7 +132,11 @@ class JournalFiles:
         for number in batch.deletable:
             if self._has_deleted:
                 self._sync_folder()
-            disk.delete(journal_name(number))
+            name = journal_name(number)
+            if name in self._damaged:
+                disk.rename(name, name + DAMAGED_SUFFIX)
+            else:
+                disk.delete(name)
             self._has_deleted = True
         # Nothing is lost if these fail: nothing names the files any more, and a start removes them.
         for name in batch.set_aside:
@@ -280,7 +289,8 @@ def _open_folder(
         file.close()
         raise
     journal = Journal(recovered, number, seed, file_bytes_max)
-    return recovered, journal, JournalFiles(disk, file, number)
+    damaged = frozenset(problem.file for problem in recovered.problems)
+    return recovered, journal, JournalFiles(disk, file, number, damaged)
 
 
 def _cut_torn_tail(disk: Disk, recovered: Recovered) -> None:
@@ -312,21 +322,25 @@ def _sync_last(disk: Disk) -> None:
 def _tidy_segments(disk: Disk, recovered: Recovered) -> None:
     """Remove segments that nothing names: of transient messages, or of a write before a crash.
 
-    If the journal is damaged, it may have named them: then they are kept aside.
+    If the journal is damaged, it may have named them: then they are kept aside. Those that are
+    missing are problems.
     """
     named = {
-        segment.name.removeprefix(SEGMENTS_FOLDER + "/")
+        segment.name.removeprefix(SEGMENTS_FOLDER + "/"): segment
         for segments in recovered.segments.values()
         for segment in segments
     }
     for name in disk.list_names(SEGMENTS_FOLDER):
-        if name in named or not name.endswith(SEGMENT_SUFFIX):
+        if named.pop(name, None) is not None or not name.endswith(SEGMENT_SUFFIX):
             continue
         path = f"{SEGMENTS_FOLDER}/{name}"
         if recovered.problems:
             disk.rename(path, path + DAMAGED_SUFFIX)
         else:
             disk.delete(path)
+    for segment in named.values():
+        what = f"missing, with {segment.live()} messages"
+        recovered.problems.append(Problem(segment.name, 0, what))
 
 
 def _remove_empty(disk: Disk, recovered: Recovered) -> None:

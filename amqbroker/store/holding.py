@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import final
 
 from amqbroker.store.disk import Disk, DiskFile
-from amqbroker.store.segments import SEGMENTS_FOLDER
+from amqbroker.store.records import SNAPSHOT_NAME
 
 
 @final
@@ -70,8 +70,8 @@ class HoldingDisk:
         self._disk.truncate(name, size)
 
     def rename(self, old: str, new: str) -> None:
-        """Rename a file over another; a segment that is held keeps its name for now."""
-        if self._is_held and old.startswith(SEGMENTS_FOLDER):
+        """Rename a file over another; one that is set aside keeps its name for now."""
+        if self._is_held and new != SNAPSHOT_NAME:
             self._waiting.append((old, new))
         else:
             self._disk.rename(old, new)

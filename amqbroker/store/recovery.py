@@ -465,8 +465,12 @@ class Recovery(RecordVisitor):
         last = self._last_block
         if last == NO_BLOCK and all(each.size <= FILE_HEADER_BYTES for each in result.files[:-1]):
             if sequence > result.snapshot_sequence + 1:
+                begin = f"{name} begins with block {sequence}"
+                if reader.damage:
+                    offset, what = reader.damage[0]
+                    begin = f"{name}, offset {offset}: {what}. The first sound one is {sequence}"
                 raise DiskError(
-                    f"{name} begins with block {sequence}, but the file '{SNAPSHOT_NAME}' covers"
+                    f"{begin}, but the file '{SNAPSHOT_NAME}' covers"
                     f" blocks up to {result.snapshot_sequence} only: definitions are missing,"
                     " restore the folder from a copy"
                 )

@@ -8,9 +8,10 @@ from pamqp.commands import Basic
 from amqbroker.core import definitions
 from amqbroker.core.queue import Queue
 from amqbroker.core.recovery import restore
+from amqbroker.message import Entry
 from amqbroker.store.journal import Journal
-from amqbroker.store.recovery import Recovered
-from tests.core.house import PERSISTENT, House, Restartable, make_broker
+from amqbroker.store.recovery import Problem, Recovered, RecoveredFile
+from tests.core.house import PERSISTENT, House, Restartable, make_broker, make_message
 from tests.semantics.peer import Channel
 
 clean_or_not = pytest.mark.parametrize("clean", [True, False], ids=["clean", "unclean"])
@@ -84,6 +85,22 @@ def test_messages_that_no_queue_claims_are_counted_in_the_log(house: House, ch: 
     house.restart(clean=False)
     house.run()
     assert "2 messages of queues that were deleted are left out" in house.log_lines
+
+
+def test_they_are_an_error_if_definitions_may_be_missing() -> None:
+    recovered = Recovered()
+    recovered.messages[9] = [Entry(make_message(b"m"), 9, 0)]
+    recovered.next_index[9] = 1
+    recovered.files.append(RecoveredFile(1, 100))
+    recovered.files[0].blocks = 1
+    recovered.live[9] = {1: 1}
+    recovered.problems.append(Problem("journal-000000000001", 32, "damaged"))
+    broker = make_broker(Journal(recovered, 2))
+    restore(broker, recovered)
+    assert [line.text for line in broker.log_lines] == [
+        "1 messages of queues that are not defined are left out: these were deleted, or their "
+        "definitions are in what is damaged"
+    ]
 
 
 def test_expiry_runs_again_from_the_start(house: House, ch: Channel) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 import pika
 import pytest
+from pamqp.commands import Basic
 
 from amqbroker.testing import Broker, broker
+
+from .process import broker_process
 
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 
@@ -82,3 +87,19 @@ def test_a_client_that_does_not_read_holds_up_nobody_else(running: Broker) -> No
         # What the slow one's socket and outbox do not hold waits in the queue.
         assert publisher.queue_declare("q", passive=True).method.message_count > 0
         assert publisher.queue_declare("other", passive=True).method.message_count == 200
+
+
+def test_connections_leave_files_to_the_journal(tmp_path: Path) -> None:
+    small_files = {"journal_file_size_bytes": 65_536}
+    with broker_process(tmp_path, store=small_files) as process:
+        ch = process.channel()
+        ch.declare_queue("q", durable=True)
+        ch.confirm()
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (100, 100))
+        clients = [socket.create_connection((process.host, process.port)) for _ in range(150)]
+        process.expect_log("WARNING .* refused: the broker may open 100 files only")
+        for _ in range(100):
+            ch.publish(bytes(2000), key="q", properties=Basic.Properties(delivery_mode=2))
+        ch.expect_confirms(100)
+        for client in clients:
+            client.close()

@@ -7,8 +7,9 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -16,7 +17,14 @@ import pytest
 
 from amqbroker.errors import DiskError
 from amqbroker.message import Entry
-from amqbroker.store.files import DataFolder, FolderLock, RealFile, open_data_folder
+from amqbroker.store.files import (
+    DataFolder,
+    FolderLock,
+    RealDisk,
+    RealFile,
+    folder_user,
+    open_data_folder,
+)
 from amqbroker.store.records import JOURNAL_MAGIC, file_header, header_crc, journal_name
 from tests.store.helpers import SEED, bodies, make_message, take
 
@@ -85,6 +93,23 @@ def test_a_folder_in_use_names_the_process_that_has_it(tmp_path: Path) -> None:
             open_data_folder(tmp_path)
         holder.stdin.close()
         holder.wait()
+    open_data_folder(tmp_path).close()
+
+
+def test_a_removed_lock_file_lets_nobody_in(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"locked\n"
+        (tmp_path / "lock").unlink()
+        assert folder_user(tmp_path) == "unknown"
+        with pytest.raises(DiskError, match=r"in use by a process whose file .*/lock was removed"):
+            open_data_folder(tmp_path)
+        holder.stdin.close()
+        holder.wait()
+    (tmp_path / "lock").unlink()
+    assert folder_user(tmp_path) == ""
     open_data_folder(tmp_path).close()
 
 
@@ -174,6 +199,30 @@ def test_a_full_disk_is_named() -> None:
     with pytest.raises(DiskError, match=r"^cannot write to /dev/full: No space left on device$"):
         file.write([b"data"])
     file.close()
+
+
+def test_files_that_are_all_taken_are_waited_for(tmp_path: Path) -> None:
+    folder = open_data_folder(tmp_path)
+    taken: list[int] = []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+
+    def close_all() -> None:
+        for each in taken:
+            os.close(each)
+
+    give_back = threading.Timer(0.2, close_all)
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(1))
+        give_back.start()
+        data = RealDisk(tmp_path).read_at(journal_name(1), 0, 8)
+    finally:
+        give_back.join()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        folder.close()
+    assert data == JOURNAL_MAGIC
 
 
 def test_a_cancelled_writer_finishes_its_batch(tmp_path: Path) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import pytest
 
 from amqbroker.errors import DiskError
+from amqbroker.message import Entry
+from amqbroker.store.folder import DAMAGED_SUFFIX, open_folder
+from amqbroker.store.holding import HoldingDisk
 from amqbroker.store.records import (
     FILE_HEADER_BYTES,
     SNAPSHOT_NAME,
     SNAPSHOT_NEW_NAME,
     journal_name,
 )
+from amqbroker.store.segments import SegmentWriter, segment_name
 from tests.store.fake_disk import FakeDisk
-from tests.store.helpers import Store, bodies, make_message, take
+from tests.store.helpers import SEED, Store, bodies, commit, make_message, take
 
 
 def filled() -> FakeDisk:
@@ -200,3 +204,43 @@ def test_messages_of_any_size_survive() -> None:
     recovered = Store(disk).recovered
     expected = [make_message(b"%d" % (size % 10) * size).body for size in sizes]
     assert bodies(recovered) == {1: expected, 2: expected}
+
+
+def test_a_missing_segment_is_reported_at_the_start() -> None:
+    disk = FakeDisk()
+    store = Store(disk)
+    entries = store.publish(b"a", 1) + store.publish(b"b", 1)
+    store.commit()
+    store.logs[1].backlog.append(SegmentWriter(), entries)
+    store.logs[1].stored(entries)
+    store.commit()
+    assert Store(disk).recovered.problems == []
+    disk.delete(segment_name(1, 1))
+    assert [str(problem) for problem in Store(disk).recovered.problems] == [
+        "queues/1-1.seg, offset 0: missing, with 2 messages"
+    ]
+
+
+@pytest.mark.parametrize("holds", [False, True])
+def test_a_damaged_file_is_set_aside_when_it_would_go(holds: bool) -> None:
+    fake = FakeDisk()
+    store = Store(fake)
+    for body in (b"a", b"b", b"c"):
+        store.publish(body, 1)
+        store.commit()
+    data = bytearray(fake.content(journal_name(1)))
+    data[(FILE_HEADER_BYTES + len(data)) // 2] ^= 1
+    fake.put(journal_name(1), bytes(data))
+    disk = HoldingDisk(fake)
+    recovered, journal, files = open_folder(disk, SEED, 40)
+    if holds:
+        disk.hold()
+    log = journal.open_queue(1)
+    for entry in recovered.messages[1]:
+        log.settle(entry)
+    log.append(Entry(make_message(b"d"), 1, log.next_index))
+    commit(journal, files)
+    assert (journal_name(1) in fake.names()) == holds
+    disk.release()
+    assert journal_name(1) not in fake.names()
+    assert fake.content(journal_name(1) + DAMAGED_SUFFIX) == bytes(data)

@@ -307,6 +307,22 @@ def test_a_missing_snapshot_stops_the_start() -> None:
         recover(disk)
 
 
+def test_a_damaged_first_block_stops_the_start() -> None:
+    disk = FakeDisk()
+    store = Store(disk)
+    for body in (b"a", b"b"):
+        store.publish(body, 1)
+        store.commit()
+    data = bytearray(disk.content(journal_name(1)))
+    data[FILE_HEADER_BYTES + 30] ^= 1
+    with pytest.raises(
+        DiskError,
+        match=r"journal-000000000001, offset 32: the records of a block are damaged\. The first "
+        "sound one is 2, but the file 'definitions' covers blocks up to 0 only",
+    ):
+        fold(None, [(1, bytes(data))])
+
+
 def test_an_incomplete_snapshot_stops_the_start() -> None:
     header = file_header(SNAPSHOT_MAGIC, 5, SEED)
     writer = BlockWriter(0)
