@@ -44,6 +44,10 @@ class NamePattern:
         self._pattern: re.Pattern[str] | None = None
         if not text or self._everything:
             return
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"bad permission pattern {text!r}: it is no Unicode text") from None
         expanded = text
         if variables is not None:
             for name, value in variables.items():

@@ -17,7 +17,6 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Final, final
 
-from amqbroker.auth.passwords import check_hash
 from amqbroker.auth.permissions import (
     Permissions,
     TopicPermission,
@@ -25,6 +24,7 @@ from amqbroker.auth.permissions import (
     refused,
     topic_refused,
 )
+from amqbroker.config.hashes import check_hash
 
 ADMINISTRATOR: Final = "administrator"
 # May publish with another user's name in `user_id`.

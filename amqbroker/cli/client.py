@@ -136,6 +136,11 @@ def _ask(
             answer = client.ask(command, arguments, on_rows)
     except (FileNotFoundError, ConnectionRefusedError):
         fail(EXIT_UNAVAILABLE, f"no broker runs on the data folder {path}")
+    except PermissionError:
+        fail(
+            EXIT_UNAVAILABLE,
+            f"only the user whom the broker on {path} runs as may ask it: run this as that user",
+        )
     except TimeoutError:
         fail(EXIT_TIMEOUT, f"the broker on {path} does not answer within {timeout_s:g} s")
     except OSError as error:

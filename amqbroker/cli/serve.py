@@ -7,21 +7,25 @@ configuration (then with a line a mistake).
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
 from amqbroker import __version__
 from amqbroker.cli.common import (
     EXIT_FAILED,
+    EXIT_USAGE,
     default_data_dir,
     fail,
     load_config,
     read_config,
 )
+from amqbroker.cli.output import printable
 
 if TYPE_CHECKING:
     from amqbroker.config import Config
@@ -38,8 +42,23 @@ Examples:
 """
 
 
+# What a file or a device refuses to take.
+_UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
 class _ServeByDefault(click.Group):
     """A group whose command `serve` may be left out."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Carry out the command. Output that cannot be written is a line as well."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno not in _UNWRITABLE:
+                raise
+            # What is left in the buffer would be written, and refused, once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            fail(EXIT_FAILED, f"the output cannot be written: {error.strerror}")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put `serve` before options that are not the group's own."""
@@ -151,11 +170,19 @@ def serve(
 @main.command("check-config")
 @click.argument("file")
 def check_config(file: str) -> None:
-    """Check a configuration file.
+    """Check a configuration file, with the certificates and the definitions that it names.
 
     The AMQBROKER_ variables of the environment are checked with it.
     """
-    load_config(file, {})
+    config = load_config(file, {})
+    if config.definitions.file:
+        from amqbroker.server.definitions import check_file
+
+        problems, notes = check_file(config)
+        if problems:
+            fail(EXIT_USAGE, *problems)
+        for note in notes:
+            click.echo(f"amqbroker: {printable(note)}", err=True)
     click.echo(f"{file}: ok")
 
 

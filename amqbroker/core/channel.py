@@ -238,9 +238,10 @@ class Channel:
         self.consumers = {}
         for consumer in consumers:
             consumer.queue.consumers.remove(consumer)
+        # What comes back to an auto-delete queue that goes is gone with it, and does not die in it.
+        for consumer in consumers:
+            self.client.broker.consumer_left(self.vhost, consumer.queue)
         self.requeue(self.unacked.take_all())
         if self.reply_consumer is not None:
             self.client.broker.reply_consumers.pop(self.reply_consumer.key, None)
             self.reply_consumer = None
-        for consumer in consumers:
-            self.client.broker.consumer_left(self.vhost, consumer.queue)

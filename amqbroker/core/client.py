@@ -470,6 +470,8 @@ class Client(TimerTarget):
         assert self.vhost is not None or not channels
         if self.vhost is not None:
             for queue in list(self.exclusive_queues.values()):
+                # What came back from the channels may have expired meanwhile, and dies before it.
+                queue.catch_up()
                 self.broker.delete_queue(self.vhost, queue)
             self.vhost.connections -= 1
             self.user.connections -= 1

@@ -72,8 +72,7 @@ class Consumer:
         channel = self.channel
         if not channel.client.has_room():
             return False
-        if self.no_ack:
-            return True
+        # Without acks it has nothing unacked, yet the channel's limit may be reached by others.
         if self.prefetch != 0 and self.unacked >= self.prefetch:
             return False
         return channel.prefetch_global == 0 or channel.unacked_global < channel.prefetch_global
@@ -202,11 +201,13 @@ class Consumers:
         return None
 
     def enter(self, consumer: Consumer) -> None:
-        """Join the line of this consumer's priority, at its end."""
+        """Join the line of this consumer's priority, behind all who are in it."""
         position = 0
         for group in self._groups:
             if group.priority == consumer.priority:
-                group.line.append(consumer)
+                # The line is a circle: behind all is before whose turn it is.
+                group.line.insert(group.turn, consumer)
+                group.turn += 1
                 return
             if group.priority < consumer.priority:
                 break

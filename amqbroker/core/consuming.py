@@ -189,7 +189,8 @@ def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
         return
     entry = ready.take()
     if queue.has_rules:
-        # The next one may have expired, or will.
+        # What has expired behind it does not count as left.
+        queue.catch_up()
         queue.wake()
     message = entry.message
     if queue.edits:
@@ -219,7 +220,10 @@ def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
 
 
 def qos(channel: Channel, frame: Frame) -> None:
-    """basic.qos: the default of later consumers, or with global a limit on the whole channel."""
+    """basic.qos: the default of later consumers, or with global a limit on the whole channel.
+
+    The former lifts the latter, as in RabbitMQ's `rabbit_channel`: for both, it comes first.
+    """
     method = cast("m.BasicQos", frame)
     if method.prefetch_size:
         raise not_implemented(f"prefetch_size!=0 ({method.prefetch_size})")
@@ -227,6 +231,8 @@ def qos(channel: Channel, frame: Frame) -> None:
         _limit_channel(channel, method.prefetch_count)
     else:
         channel.prefetch_default = method.prefetch_count
+        if channel.prefetch_global != 0:
+            _limit_channel(channel, 0)
     channel.send(m.BasicQosOk())
 
 

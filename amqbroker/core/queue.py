@@ -332,8 +332,13 @@ class Queue:
         for line in self.lines():
             come += line.next_index - line.seen_index
             line.seen_index = line.next_index
+        drops: i64 = 0
+        # As if each had come alone: what does not live on is in nobody's way.
+        rules = self.rules
+        if not self.holds_back and rules.max_length != 0 and rules.max_length_bytes != 0:
+            drops = drop_expired(self, drops_max, True)
         # What new messages push out goes at once: publishers wait if that is too much.
-        drops = limits.drop_head(self, max(drops_max, come))
+        drops += limits.drop_head(self, max(drops_max - drops, come))
         if not self.holds_back:
             drops += drop_expired(self, max(drops_max - drops, 0), True)
         return drops

@@ -11,6 +11,7 @@ from mypy_extensions import i64
 
 from amqbroker.auth.permissions import Permissions, TopicPermission
 from amqbroker.auth.users import User
+from amqbroker.config.hashes import check_hash
 from amqbroker.core import definitions, log
 from amqbroker.core.broker import Broker
 from amqbroker.core.dead_letters import hides
@@ -93,7 +94,7 @@ def _restore_ruler(broker: Broker, reader: definitions.KeyReader, value: bytes) 
     if reader.kind == definitions.VHOST_KIND:
         _restore_vhost(broker, reader.name(), dict(decode_table(value, 0)))
     elif reader.kind == definitions.USER_KIND:
-        broker.users.put(_read_user(reader.name(), dict(decode_table(value, 0))))
+        broker.users.put(_read_user(broker, reader.name(), dict(decode_table(value, 0))))
     elif reader.kind == definitions.NODE_KIND and reader.name() == definitions.DEFAULTS_MADE:
         broker.defaults_made = True
 
@@ -108,13 +109,13 @@ def _restore_vhost(broker: Broker, name: str, table: Table) -> None:
     broker.vhosts[name] = vhost
 
 
-def _read_user(name: str, table: Table) -> User:
-    stored = table["password_hash"]
+def _read_user(broker: Broker, name: str, table: Table) -> User:
+    stored = _password_hash(broker, name, table["password_hash"])
     permissions: dict[str, Permissions] = {}
     for vhost, patterns in _table(table["permissions"]).items():
         configure, write, read = _texts(patterns)
         permissions[vhost] = Permissions(configure, write, read)
-    user = User(name, None if stored is None else str(stored), _texts(table["tags"]), permissions)
+    user = User(name, stored, _texts(table["tags"]), permissions)
     for vhost, exchanges in _table(table["topic_permissions"]).items():
         allowed: dict[str, TopicPermission] = {}
         for exchange, patterns in _table(exchanges).items():
@@ -124,6 +125,19 @@ def _read_user(name: str, table: Table) -> User:
     user.max_connections = _number(table["max_connections"])
     user.max_channels = _number(table["max_channels"])
     return user
+
+
+def _password_hash(broker: Broker, name: str, stored: object) -> str | None:
+    """A hash that would cost too much now was accepted by a version with other limits."""
+    if stored is None:
+        return None
+    try:
+        check_hash(str(stored))
+    except ValueError as error:
+        what = f"user '{name}' has no password until one is set, as the stored one is {error}"
+        broker.log(log.ERROR, what, user=name)
+        return None
+    return str(stored)
 
 
 def _table(value: object) -> Table:

@@ -41,9 +41,12 @@ def commit(channel: Channel, frame: Frame) -> None:
     channel.transaction = Transaction()
     position = 0
     refused = False
+    present = channel.vhost.queues
     for publish in transaction.publishes:
-        expect_expiry(publish.message, publish.queues)
-        needed = deliver(channel, publish.message, publish.queues)
+        # By their names: a queue may have gone since, or come again.
+        queues = [present[queue.name] for queue in publish.queues if queue.name in present]
+        expect_expiry(publish.message, queues)
+        needed = deliver(channel, publish.message, queues)
         position = max(position, needed)
         refused = refused or needed == REFUSED
     for settle in transaction.settles:

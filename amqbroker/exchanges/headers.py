@@ -4,7 +4,7 @@
 at least one. Both skip arguments whose names begin with `x-`; `all-with-x` and `any-with-x` skip
 only `x-match`. With nothing left to compare, `all` matches every message and `any` none. An
 argument without a value (void) asks for the header's presence; any other for an equal value, in
-the sense of `freeze`.
+the sense of `freeze`, to which a timestamp is the number of its seconds.
 
 Bindings are indexed by what they ask for: an `any` binding under each of its conditions, an `all`
 binding under one of them, the one that the fewest others are under when it is made. A message
@@ -16,6 +16,7 @@ Source: AMQP 0-9-1 section 3.1.3.4, RabbitMQ's `rabbit_exchange_type_headers`.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final, final
 
 from amqbroker.errors import precondition_failed
@@ -53,7 +54,7 @@ class _Pattern:
         self.indexed: list[_Condition] = []
         for name, value in binding.arguments.items():
             if name != MATCH and (with_x or not name.startswith(X_PREFIX)):
-                self.conditions.append(_Condition(name, freeze(value)))
+                self.conditions.append(_Condition(name, _frozen(value)))
 
 
 @final
@@ -84,7 +85,7 @@ class HeadersExchange(Exchange):
                 by_value = self._index.get(name)
                 if by_value is None:
                     continue
-                wanted = freeze(value)
+                wanted = _frozen(value)
                 frozen[name] = wanted
                 _collect(by_value.get(None), headers, frozen, found)
                 if wanted is not None:
@@ -157,6 +158,13 @@ class HeadersExchange(Exchange):
         return 0 if candidates is None else len(candidates)
 
 
+def _frozen(value: object) -> object:
+    """What a header's value is compared by: its kind of number says nothing of a timestamp."""
+    if isinstance(value, datetime):
+        return int(value.timestamp())
+    return freeze(value)
+
+
 def _collect(
     candidates: dict[int, _Pattern] | None, headers: Table, frozen: Table, found: dict[int, Binding]
 ) -> None:
@@ -182,7 +190,7 @@ def _all_hold(conditions: list[_Condition], headers: Table, frozen: Table) -> bo
             continue
         value = frozen.get(name)
         if value is None:
-            value = freeze(headers[name])
+            value = _frozen(headers[name])
             frozen[name] = value
         if value != condition.value:
             return False

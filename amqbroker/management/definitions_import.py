@@ -23,12 +23,11 @@ from typing import Final, final
 
 from amqbroker.auth.passwords import (
     RABBIT_PREFIX,
-    check_hash,
     hashing_algorithm,
-    is_argon2,
     rabbit_hash,
 )
 from amqbroker.auth.permissions import Permissions, TopicPermission
+from amqbroker.config.hashes import check_hash, is_argon2
 from amqbroker.core.arguments import (
     CLASSIC,
     CLASSIC_ARGUMENTS,

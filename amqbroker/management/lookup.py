@@ -39,6 +39,12 @@ def check_tags(tags: Sequence[str]) -> None:
         check_name("a tag", tag)
 
 
+def check_text(what: str, text: str) -> None:
+    """Refuse a text that is none."""
+    if not is_text(text):
+        raise ManagementError(BAD_ARGUMENT, f"{what} is no Unicode text")
+
+
 def is_text(value: object) -> bool:
     """Whether this is a text that bytes can carry: JSON can name halves of characters."""
     if not isinstance(value, str):

@@ -20,7 +20,7 @@ from amqbroker.core.vhost import VirtualHost
 from amqbroker.exchanges.base import Table
 from amqbroker.management.errors import BAD_ARGUMENT, ManagementError
 from amqbroker.management.limits import checked_limits, shown_limits
-from amqbroker.management.lookup import check_name, check_tags, find_vhost
+from amqbroker.management.lookup import check_name, check_tags, check_text, find_vhost
 
 MAX_CONNECTIONS: Final = "max-connections"
 MAX_QUEUES: Final = "max-queues"
@@ -62,8 +62,10 @@ def add_vhost(
             "supported"
         )
         raise ManagementError(BAD_ARGUMENT, what)
-    if description is not None and len(description.encode(errors="replace")) > TEXT_BYTES_MAX:
-        raise ManagementError(BAD_ARGUMENT, f"a description has at most {TEXT_BYTES_MAX} bytes")
+    if description is not None:
+        check_text("the description", description)
+        if len(description.encode()) > TEXT_BYTES_MAX:
+            raise ManagementError(BAD_ARGUMENT, f"a description has at most {TEXT_BYTES_MAX} bytes")
     vhost = broker.vhosts.get(name)
     is_new = vhost is None
     if vhost is None:

@@ -21,6 +21,7 @@ from amqbroker.config.shown import shown
 from amqbroker.errors import DiskError
 from amqbroker.node import Node
 from amqbroker.server.control import (
+    BAD_ARGUMENT,
     CANCELLED,
     CONTROL_VERSION,
     FAILED,
@@ -118,6 +119,8 @@ class Admin:
             raise CommandError(REFUSED, "another backup is under way")
         started_at = time.monotonic()
         destination = Path(arguments.text("destination"))
+        if not destination.name or "\0" in str(destination):
+            raise CommandError(BAD_ARGUMENT, f"'{destination}' is no name of a new folder")
         with anyio.CancelScope() as scope:
             self._backup = scope
             try:

@@ -28,6 +28,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -62,6 +63,10 @@ CANCELLED: Final = "cancelled"
 logger = logging.getLogger("amqbroker")
 
 Result = dict[str, object]
+
+# JSON can name halves of characters, of which no bytes can be made. Those that stand for octets of
+# names that are no UTF-8 (as Python has them) are welcome.
+_MAY_BE_HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 
 # What an argument may be, in the words of error messages.
 TEXT: Final = "a string"
@@ -213,6 +218,8 @@ def _as_answers() -> Iterator[None]:
         raise CommandError(error.code, error.text) from None
     except DiskError as error:
         raise CommandError(FAILED, str(error)) from None
+    except RecursionError:
+        raise CommandError(BAD_ARGUMENT, "the arguments are nested too deeply") from None
 
 
 @final
@@ -229,6 +236,10 @@ def read_request(line: bytes) -> Request:
     """Raises CommandError for what is no request."""
     try:
         found = json.loads(line)
+        if _MAY_BE_HALF.search(line):
+            json.dumps(found, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise CommandError(BAD_REQUEST, "a request has no halves of characters") from None
     except (ValueError, RecursionError):
         raise CommandError(BAD_REQUEST, "a request is a JSON object on one line") from None
     if not isinstance(found, dict):

@@ -21,6 +21,7 @@ from amqbroker.config.changes import (
 )
 from amqbroker.management.errors import BAD_ARGUMENT, REFUSED, ManagementError
 from amqbroker.server.control import Arguments, Commands, Parameter, Result
+from amqbroker.server.guest import warn_of_guest
 from amqbroker.server.listeners import Listeners
 from amqbroker.server.measuring import set_limits
 from amqbroker.server.rule_operations import BAD_DATA
@@ -81,6 +82,8 @@ class Reloading:
         restart = [path for path in differing if path in NEEDS_RESTART]
         changed = [path for path in differing if path not in NEEDS_RESTART]
         position = self._take_over(before, taken_over(before, after))
+        if "loopback_users" in changed or "users" in changed:
+            warn_of_guest(self._runner.node.broker)
         logger.info("configuration reloaded: %s", ", ".join(changed) or "nothing has changed")
         if restart:
             logger.warning("configuration: needs a restart: %s", ", ".join(restart))

@@ -23,15 +23,13 @@ import anyio
 import anyio.lowlevel
 
 from amqbroker import __version__
-from amqbroker.auth.users import is_loopback
 from amqbroker.config import Config
-from amqbroker.core.broker import Broker
-from amqbroker.core.configured import GUEST, guest_is_known
 from amqbroker.errors import DiskError
 from amqbroker.node import Node
 from amqbroker.server.admin import Admin
 from amqbroker.server.control import ControlServer
 from amqbroker.server.definitions import Definitions, DefinitionsError, import_file
+from amqbroker.server.guest import warn_of_guest
 from amqbroker.server.listeners import Listeners, StartError
 from amqbroker.server.measuring import Measuring, resident_bytes, set_limits
 from amqbroker.server.operations import Operations
@@ -204,35 +202,6 @@ def report_ready(listeners: Listeners, seconds: float, data_dir: str) -> None:
     )
     logger.info(
         "amqbroker %s ready on %s after %.2f s, data in %s", __version__, shown, seconds, data_dir
-    )
-
-
-def warn_of_guest(broker: Broker) -> None:
-    """Others can reach the broker, and `guest` has the password that everybody knows."""
-    config = broker.config
-    opened = [
-        str(item)
-        for item in (*config.listeners, *config.tls_listeners)
-        if item.host != "localhost" and not is_loopback(item.host)
-    ]
-    if not opened or not guest_is_known(broker):
-        return
-    reach = (
-        "may log in from this host only (loopback_users), but so may everybody who has an account "
-        "here"
-    )
-    if GUEST not in config.loopback_users:
-        reach = "may log in from anywhere: whoever can reach the broker may do everything with it"
-    logger.warning(
-        "the broker listens on %s, and user '%s' still has the password '%s': it %s. Give it "
-        "another one (amqbroker ctl change_password %s), or delete it (amqbroker ctl delete_user "
-        "%s)",
-        ", ".join(opened),
-        GUEST,
-        GUEST,
-        reach,
-        GUEST,
-        GUEST,
     )
 
 

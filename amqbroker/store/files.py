@@ -217,36 +217,42 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         """Take the lock. The DiskError names the process that has it."""
+        self._descriptor = -1
+        self._folder_descriptor = -1
         path = folder / LOCK_NAME
-        with _os_errors(path, "lock"):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.read(descriptor, 32).decode(errors="replace").strip()
-                os.close(descriptor)
-                raise DiskError(
-                    f"the data folder {folder} is in use by process {holder or 'unknown'}"
-                ) from None
-            except OSError:
-                os.close(descriptor)
-                raise
-            self._descriptor = descriptor
-            self._folder_descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            if not _lock_folder(self._folder_descriptor, fcntl.LOCK_EX):
-                self.release()
-                raise DiskError(
-                    f"the data folder {folder} is in use by a process whose file {path} was removed"
-                )
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()}\n".encode())
+        try:
+            with _os_errors(path, "lock"):
+                self._lock(folder, path)
+        except DiskError:
+            self.release()
+            raise
+
+    def _lock(self, folder: Path, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._descriptor, 32).decode(errors="replace").strip()
+            raise DiskError(
+                f"the data folder {folder} is in use by process {holder or 'unknown'}"
+            ) from None
+        self._folder_descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if not _lock_folder(self._folder_descriptor, fcntl.LOCK_EX):
+            raise DiskError(
+                f"the data folder {folder} is in use by a process whose file {path} was removed"
+            )
+        # For people only: a full disk need not have room for it.
+        with suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+            os.write(self._descriptor, f"{os.getpid()}\n".encode())
 
     def release(self) -> None:
         """Let others in."""
-        if self._descriptor >= 0:
-            descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
-            os.close(self._folder_descriptor)
+        for descriptor in (self._descriptor, self._folder_descriptor):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._descriptor = -1
+        self._folder_descriptor = -1
 
 
 def _lock_folder(descriptor: int, kind: int) -> bool:
@@ -412,7 +418,11 @@ def open_data_folder(path: Path, file_bytes_max: int = JOURNAL_FILE_BYTES) -> Da
     try:
         disk = HoldingDisk(RealDisk(path))
         recovered, journal, files = open_folder(disk, os.urandom(SEED_BYTES), file_bytes_max)
-        files.keep_reserve()
+        try:
+            files.keep_reserve()
+        except DiskError:
+            files.close()
+            raise
     except DiskError:
         lock.release()
         raise

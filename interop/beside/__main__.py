@@ -16,12 +16,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from interop.beside import brokers, catalogue, compare, definitions
+from interop.beside import brokers, catalogue, compare, definitions, walks
 from interop.beside.brokers import Broker
 from interop.broker import BrokerFailedError
 from interop.clients.python.address import Address
 
 DIFFERENCES: Final = Path(__file__).parents[2] / "docs" / "DIFFERENCES.md"
+#: Random walks after all scenarios: less than half a minute.
+_WALKS: Final = 60
 _ROW: Final = re.compile(r"^\| `(.+?)` \| (.+) \|$", re.MULTILINE)
 
 
@@ -49,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if theirs.controls is None or ours.controls is None:
                 scenarios = [each for each in scenarios if not each.alone]
             print(f"both ready after {time.monotonic() - started:.0f} s", flush=True)
-            found = compare.run(theirs, ours, scenarios)
+            found = [] if options.walks else compare.run(theirs, ours, scenarios)
+            count = options.walks or (0 if options.only else _WALKS)
+            failures = _walk(theirs, ours, options.seed, count)
     except (brokers.NoBrokerError, BrokerFailedError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -57,8 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for each in found:
             print(f"\n{each.scenario.name}")
             print("\n".join(f"      {line}" for line in each.theirs.lines))
-    failures = _report(found, listed)
-    print(f"\n{len(found)} scenarios in {time.monotonic() - started:.0f} s, {failures} failures")
+    failures += _report(found, listed)
+    print(
+        f"\n{len(found)} scenarios and {count} walks in {time.monotonic() - started:.0f} s, "
+        f"{failures} failures"
+    )
     return 1 if failures else 0
 
 
@@ -76,7 +83,37 @@ def _parser() -> argparse.ArgumentParser:
         "--rabbitmq", metavar="URI", help="one that runs; without what needs an operator"
     )
     parser.add_argument("--ours", metavar="URI", help="an amqbroker that runs already")
+    parser.add_argument(
+        "--walks",
+        type=int,
+        metavar="N",
+        help=f"play N random walks and no scenarios; else {_WALKS} after all scenarios",
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the first of the walks")
     return parser
+
+
+def _walk(theirs: Broker, ours: Broker, seed: int, count: int) -> int:
+    """Play walks by their seeds; print those that differ, as short as they can be, and return how
+    many do."""
+    seeds = {f"walk {number}": number for number in range(seed, seed + count)}
+    scenarios = [walks.scenario_of(name, walks.steps_of(n)) for name, n in seeds.items()]
+    found = compare.run(theirs, ours, scenarios)
+    failures = 0
+    for each in [each for each in found if each.differs]:
+        name = each.scenario.name
+
+        def again(steps: Sequence[walks.Step], name: str = name) -> compare.Comparison:
+            return compare.run(theirs, ours, [walks.scenario_of(name, steps)])[0]
+
+        steps = walks.shorten(walks.steps_of(seeds[name]), lambda tried: again(tried).differs)
+        short = again(steps)
+        if not short.differs:
+            continue  # a broker was late
+        failures += 1
+        print(f"\n{name} differs", *steps, sep="\n  ")
+        print(short.text(), flush=True)
+    return failures
 
 
 def _broker(name: str, uri: str | None, stack: ExitStack) -> Broker:
@@ -110,6 +147,8 @@ def _report(found: list[compare.Comparison], listed: dict[str, str]) -> int:
     for entry in [entry for entry, differs in seen.items() if not differs]:
         failures += 1
         print(f"\n{entry} is listed, yet differs no more: {listed[entry]}")
+    if not found:
+        return failures
     slow = sorted(
         (max(each.theirs.seconds, each.ours.seconds), each.scenario.name) for each in found
     )

@@ -31,6 +31,8 @@ class Record:
 
     def __init__(self, prefix: str, vhost: str) -> None:
         self.streams: dict[str, list[str]] = {}
+        #: What all names of streams begin with from now on: a walk's step.
+        self.chapter = ""
         self._prefix = prefix
         self._vhost = f"vhost '{vhost}'"
 
@@ -41,7 +43,7 @@ class Record:
         # Which of two alarms came first is known to RabbitMQ alone.
         text = text.replace("low on disk & memory", "low on memory & disk")
         text = _WHERE.sub(r"\1=S:?", text)
-        self.streams.setdefault(stream, []).append(_REPLY_TO.sub(r"\1.?", text))
+        self.streams.setdefault(self.chapter + stream, []).append(_REPLY_TO.sub(r"\1.?", text))
 
     def lines(self) -> list[str]:
         """All lines, stream by stream."""

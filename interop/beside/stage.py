@@ -70,6 +70,27 @@ class Stage:
             known.append(name)
         return name
 
+    # What many scenarios do.
+
+    def publish(self, ch: Channel, queue: str, *bodies: str, **properties: Any) -> None:
+        """Messages to a queue, and what follows of them."""
+        for body in bodies:
+            ch.publish("", queue, body.encode(), **properties)
+        self.settle()
+
+    def dying(self, ch: Channel, arguments: dict[str, Any], **flags: Any) -> None:
+        """A queue `q` whose dead letters go to `dead`."""
+        ch.declare(self.q("dead"))
+        target = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": self.q("dead")}
+        ch.declare(self.q(), {**target, **arguments}, **flags)
+
+    def empty(self, ch: Channel, *stems: str) -> None:
+        """Take all that is in these queues, with all that it carries."""
+        self.settle()
+        for stem in stems:
+            while isinstance(ch.get(self.q(stem)), Content):
+                continue
+
     # Looking and waiting.
 
     def note(self, *values: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -130,11 +131,50 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     )
 
 
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "amqbroker", "check-config", "config/amqbroker.yaml"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=Path(__file__).parents[2],
+        )
+    assert (result.returncode, result.stderr) == (
+        1,
+        "amqbroker: the output cannot be written: No space left on device\n",
+    )
+
+
 def test_check_config_says_ok(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("log: {level: debug}\n")
     result = invoke("check-config", str(file))
     assert (result.exit_code, result.output) == (0, f"{file}: ok\n")
+
+
+def test_definitions_are_checked_with_the_configuration(tmp_path: Path) -> None:
+    definitions, file = tmp_path / "definitions.json", tmp_path / "a.yaml"
+    file.write_text(f"definitions: {{file: {definitions}}}\nvhosts: [{{name: v}}]\n")
+    missing = invoke("check-config", str(file))
+    assert (missing.exit_code, missing.stderr) == (
+        2,
+        f"amqbroker: {definitions}: cannot be read: No such file or directory\n",
+    )
+    queue = {"name": "q", "vhost": "v", "durable": True, "arguments": {"x-max-length": "many"}}
+    definitions.write_text(json.dumps({"queues": [queue, {**queue, "vhost": "w"}]}))
+    wrong = invoke("check-config", str(file))
+    assert wrong.exit_code == 2
+    path = f"amqbroker: {definitions}: queues"
+    assert [line.partition(": ")[0] for line in wrong.stderr.splitlines()] == ["amqbroker"] * 3
+    assert f"{path}[0].arguments.x-max-length: " in wrong.stderr
+    assert f"{path}[1].vhost: there is no virtual host 'w'\n" in wrong.stderr
+    stream = {**queue, "arguments": {"x-queue-type": "stream"}}
+    definitions.write_text(json.dumps({"queues": [stream]}))
+    noted = invoke("check-config", str(file))
+    assert (noted.exit_code, noted.stdout) == (0, f"{file}: ok\n")
+    assert "queue 'q' in vhost 'v' has the type 'stream', which is not known" in noted.stderr
 
 
 @pytest.mark.parametrize(

@@ -50,10 +50,8 @@ class NaiveConsumer:
 
     def can_take(self) -> bool:
         """Whether its own limit and its channel's leave room for one more."""
-        if self.no_ack:
-            return True
         limit = self.channel.limit
-        return (not self.prefetch or self.holds < self.prefetch) and (
+        return (not self.prefetch or self.no_ack or self.holds < self.prefetch) and (
             not limit or self.channel.limited() < limit
         )
 
@@ -135,6 +133,8 @@ class NaiveQueue:
 
     def offered(self, now: float) -> None:
         """Consumers have what they can take."""
+        if self.limit != 0 and self.limit_bytes != 0:
+            self.expire(now, with_new=True)
         self.shrink()
         self.expire(now, with_new=True)
         for message in self.ready:
@@ -339,10 +339,10 @@ class NaiveBroker:
         for consumer in gone:
             consumer.queue.remove(consumer)
         channel.consumers = {}
-        channel.finish(list(channel.unacked.values()), "requeue")
-        channel.unacked = {}
         for consumer in gone:
             self._left(consumer.queue)
+        channel.finish(list(channel.unacked.values()), "requeue")
+        channel.unacked = {}
 
     def close_connection(self, connection: int) -> None:
         """All its channels go, and its exclusive queues."""

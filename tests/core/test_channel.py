@@ -101,3 +101,17 @@ def test_an_empty_name_is_the_last_queue_of_this_channel_only(house: House, ch: 
     other.fails(Basic.Get(), 404, "NOT_FOUND - no previously declared queue")
     ch.publish(b"m", key="q")
     assert ch.must_get("", no_ack=True).body == b"m"
+
+
+def test_what_is_out_goes_with_its_auto_delete_queue(house: House, ch: Channel) -> None:
+    """It does not come back first, to find the queue full."""
+    other = house.channel()
+    other.declare_queue("dead")
+    dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
+    ch.declare_queue("q", auto_delete=True, arguments={**dead, "x-max-length": 0})
+    ch.consume("q")
+    ch.publish(b"out", key="q")
+    ch.expect_delivery(b"out")
+    ch.close()
+    assert not other.queue_exists("q")
+    assert other.get("dead") is None

@@ -146,6 +146,19 @@ def test_what_has_expired_does_not_keep_others_out(house: House, ch: Channel) ->
     assert ch.get_bodies("q") == [b"2"]
 
 
+@pytest.mark.parametrize("limit", [{"x-max-length": 1}, {"x-max-length-bytes": 3}])
+def test_what_does_not_live_on_is_in_nobodys_way(ch: Channel, limit: dict[str, int]) -> None:
+    """Of several that come at once, none of which lives."""
+    ch.declare_queue("dead")
+    dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
+    ch.declare_queue("q", arguments={**dead, **limit})
+    for body in (b"1", b"22", b"333"):
+        ch.publish(body, key="q", properties=Basic.Properties(expiration="0"))
+    ch.sync("q")
+    deaths = [ch.must_get("dead").headers["x-first-death-reason"] for _ in range(3)]
+    assert deaths == ["expired"] * 3
+
+
 def test_a_refused_message_leaves_nothing_behind(house: House, ch: Channel) -> None:
     arguments: Table = {
         "x-max-length": 0,

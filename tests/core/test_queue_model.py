@@ -504,6 +504,7 @@ class NodeMachine(RuleBasedStateMachine):
             channel.set_limit(count)
         else:
             channel.prefetch = count
+            channel.set_limit(0)
         self.settle()
 
     @precondition(lambda self: self.model.channels)
@@ -532,6 +533,7 @@ class NodeMachine(RuleBasedStateMachine):
             assert (message.body, message.redelivered) == (first.body, first.redelivered)
             assert ("x-death" in message.headers) == first.died
             assert message.tag == channel.deliver(queue, None, no_ack)
+            queue.offered(self.house.now)
             assert message.method.message_count == len(queue.ready)  # type: ignore[attr-defined]
         self.settle()
 

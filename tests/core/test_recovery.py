@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 from pamqp.commands import Basic
 
+from amqbroker.auth.passwords import rabbit_hash
 from amqbroker.core import definitions
 from amqbroker.core.queue import Queue
 from amqbroker.core.recovery import restore
+from amqbroker.management import users
 from amqbroker.message import Entry
 from amqbroker.store.journal import Journal
 from amqbroker.store.recovery import Problem, Recovered, RecoveredFile
-from tests.core.house import PERSISTENT, House, Restartable, make_broker, make_message
+from tests.core.house import PERSISTENT, House, Restartable, core, make_broker, make_message
 from tests.semantics.peer import Channel
 
 clean_or_not = pytest.mark.parametrize("clean", [True, False], ids=["clean", "unclean"])
@@ -137,3 +139,16 @@ def test_a_queue_without_durable_messages_comes_back_empty(house: House, ch: Cha
     house.restart(clean=True)
     queue = house.queue("q")
     assert (queue.auto_delete, queue.durable, queue.line.ready.count) == (True, True, 0)
+
+
+def test_a_hash_that_would_cost_too_much_now_is_none(house: House) -> None:
+    """An earlier version took it: the broker starts all the same."""
+    broker = core(house.node)
+    users.add_user(broker, "ann", rabbit_hash(b"a", b"salt"))
+    ann = broker.users.users["ann"]
+    ann.password_hash = "$argon2id$v=19$m=4194304,t=100,p=1$AAECAwQFBgcICQoLDA0ODw$" + "A" * 43
+    broker.journal.define(definitions.user_key("ann"), definitions.user_value(ann))
+    house.restart(clean=True)
+    assert core(house.node).users.users["ann"].password_hash is None
+    house.run()
+    assert any("user 'ann' has no password until one is set" in line for line in house.log_lines)

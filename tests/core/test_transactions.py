@@ -55,19 +55,20 @@ def test_commands_after_a_commit_that_waited_are_carried_out(house: House, ch: C
 
 
 def test_a_publish_keeps_the_route_it_had(house: House, ch: Channel) -> None:
-    """Routed when it came; a queue that was deleted meanwhile gets nothing, a new one neither."""
-    ch.declare_queue("old")
-    ch.declare_queue("kept")
-    for queue in ("old", "kept"):
+    """Routed to names when it came: a queue that has one at the commit gets it, bound or not."""
+    names = ("gone", "again", "kept", "late")
+    for queue in names[:3]:
+        ch.declare_queue(queue)
         ch.bind(queue, "amq.fanout")
     _select(ch)
     ch.publish(b"m", exchange="amq.fanout")
-    ch.delete_queue("old")
-    ch.declare_queue("old")
-    ch.bind("old", "amq.fanout")
+    ch.delete_queue("gone")
+    ch.delete_queue("again")
+    for queue in ("again", "late"):
+        ch.declare_queue(queue)
+    ch.bind("late", "amq.fanout")
     _commit(ch)
-    assert ch.get_bodies("kept") == [b"m"]
-    assert ch.get_bodies("old") == []
+    assert [ch.get_bodies(queue) for queue in names[1:]] == [[b"m"], [b"m"], []]
 
 
 def test_the_limit_of_a_channel_counts_what_is_settled_but_not_committed(

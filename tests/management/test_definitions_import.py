@@ -156,7 +156,7 @@ WRONG: list[tuple[dict[str, object], str]] = [
     ),
     (
         {"users": [{"name": "u", "password_hash": "x"}]},
-        "users[0].password_hash: not a password hash: RabbitMQ's (base64 of 20, 36 or 68 octets) "
+        "users[0].password_hash: no password hash: RabbitMQ's (base64 of 20, 36 or 68 bytes) "
         "or $argon2id$... is needed",
     ),
     (

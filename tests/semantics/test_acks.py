@@ -341,6 +341,18 @@ def test_fact_184_lifting_the_global_limit(bench: Bench) -> None:
         ch.expect_delivery(body)
 
 
+@fact(184)
+def test_fact_184_a_prefetch_for_later_consumers_lifts_it(bench: Bench) -> None:
+    ch, queue = _filled(bench, 4)
+    ch.qos(1, global_=True)
+    ch.consume(queue, "c")
+    ch.expect_delivery(b"1")
+    ch.expect_nothing(queue)
+    ch.qos(1)
+    for body in (b"2", b"3", b"4"):
+        ch.expect_delivery(body)
+
+
 @fact(185)
 def test_fact_185_get_is_never_limited(bench: Bench) -> None:
     ch, queue = _filled(bench, 4)

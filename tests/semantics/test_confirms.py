@@ -261,6 +261,26 @@ def test_fact_157_returns_come_at_the_commit(bench: Bench) -> None:
 
 
 @fact(157)
+def test_fact_157_a_queue_that_has_gone_gets_nothing(bench: Bench) -> None:
+    ch = bench.channel()
+    queue = bench.name()
+    _select(ch)
+    for is_there_again in (False, True):
+        ch.declare_queue(queue)
+        ch.bind(queue, "amq.direct", queue)
+        ch.publish(b"m", exchange="amq.direct", key=queue, mandatory=True)
+        ch.sync()
+        ch.delete_queue(queue)
+        if is_there_again:
+            ch.declare_queue(queue)
+        ch.send(Tx.Commit())
+        if not is_there_again:
+            assert ch.expect_return().body == b"m"
+        ch.expect(Tx.CommitOk)
+    assert ch.must_get(queue).body == b"m"
+
+
+@fact(157)
 def test_fact_157_persistent_publishes_and_acks_commit_together(bench: Bench) -> None:
     ch = bench.channel()
     source, target = bench.name(), bench.name()

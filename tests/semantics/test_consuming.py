@@ -139,6 +139,26 @@ def test_fact_167_round_robin(bench: Bench) -> None:
 
 
 @fact(167)
+def test_fact_167_who_comes_back_is_last_in_line(bench: Bench) -> None:
+    ch = bench.channel()
+    queue = bench.name()
+    ch.declare_queue(queue)
+    for tag, limit in (("a", 1), ("b", 0), ("c", 0)):
+        ch.qos(limit)
+        ch.consume(queue, tag)
+    for number in range(5):
+        ch.publish(b"%d" % number, key=queue)
+    assert [tag for tag, _ in _delivered(ch, 5)] == ["a", "b", "c", "b", "c"]
+    ch.publish(b"5", key=queue)
+    assert [tag for tag, _ in _delivered(ch, 1)] == ["b"]
+    ch.ack(1)
+    ch.sync(queue)
+    for number in range(6, 9):
+        ch.publish(b"%d" % number, key=queue)
+    assert [tag for tag, _ in _delivered(ch, 3)] == ["c", "b", "a"]
+
+
+@fact(167)
 def test_fact_167_highest_priority_first(bench: Bench) -> None:
     ch = bench.channel()
     queue = bench.name()
@@ -174,6 +194,23 @@ def test_fact_168_no_ack_ignores_prefetch_and_settles(bench: Bench) -> None:
     ch.open()
     ch.sync(queue)
     ch.wait_ready(queue, 0)
+
+
+@fact(168)
+def test_fact_168_the_channels_limit_holds_without_acks_too(bench: Bench) -> None:
+    ch = bench.channel()
+    queue = bench.name()
+    ch.declare_queue(queue)
+    ch.qos(1, global_=True)
+    ch.consume(queue, "first")
+    for body in (b"1", b"2", b"3"):
+        ch.publish(body, key=queue)
+    ch.expect_delivery(b"1")
+    ch.consume(queue, "second", no_ack=True)
+    ch.expect_nothing(queue)
+    ch.cancel("first")
+    ch.ack(1)
+    assert [body for _, body in _delivered(ch, 2)] == [b"2", b"3"]
 
 
 @fact(169)
@@ -375,6 +412,20 @@ def test_fact_191_get_counts_what_is_left(bench: Bench) -> None:
     left = [ch.must_get(queue).method["message_count"] for _ in range(3)]
     assert left == [2, 1, 0]
     assert ch.get(queue) is None
+
+
+@fact(191)
+def test_fact_191_what_expired_behind_it_is_not_left(bench: Bench) -> None:
+    ch = bench.channel()
+    queue = bench.name()
+    ch.declare_queue(queue)
+    ch.publish(b"1", key=queue)
+    for _ in range(3):
+        ch.publish(b"short", key=queue, properties=Basic.Properties(expiration="0"))
+    ch.publish(b"2", key=queue)
+    ch.wait_ready(queue, 5)
+    assert ch.must_get(queue).method["message_count"] == 1
+    assert ch.must_get(queue).body == b"2"
 
 
 @fact(193)

@@ -81,6 +81,20 @@ def test_fact_196_a_policy_is_for_messages_that_come(memory_bench: Bench) -> Non
     assert ch.get_bodies("q") == [b"before"]
 
 
+@fact(199)
+def test_fact_199_in_an_exclusive_queue_before_it_goes(memory_bench: Bench) -> None:
+    ch, other = memory_bench.channel(), memory_bench.channel()
+    other.declare_queue("dead")
+    dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
+    ch.declare_queue("q", exclusive=True, arguments={**dead, "x-message-ttl": 1000})
+    ch.consume("q")
+    ch.publish(b"out", key="q")
+    ch.expect_delivery(b"out")
+    memory_bench.advance(2.0)
+    ch.peer.close()
+    assert other.must_get("dead").body == b"out"
+
+
 @fact(197)
 @pytest.mark.parametrize("whose", ["queue", "message"])
 def test_fact_197_zero_is_for_waiting_consumers_only(bench: Bench, whose: str) -> None:

@@ -261,6 +261,13 @@ def test_fact_105_values_are_compared_not_widths(bench: Bench) -> None:
 
 
 @fact(105)
+def test_fact_105_a_timestamp_is_its_seconds(bench: Bench) -> None:
+    ch, queue, x = _headers_case(bench, {"h": datetime.fromtimestamp(5, UTC)})
+    assert _reaches(ch, queue, x, headers={"h": 5})
+    assert not _reaches(ch, queue, x, headers={"h": 6})
+
+
+@fact(105)
 @differs_on_reference("3.10 takes 1 and 1.0 for equal")
 def test_fact_105_integer_and_float_differ(bench: Bench) -> None:
     ch, _, x = _headers_case(bench, {"n": 1})

@@ -1,0 +1,519 @@
+"""Random walks: sequences of steps over a few queues, exchanges and channels, chosen by a seed.
+
+A walk is a scenario like the others. After every step both brokers are left to come to rest, so
+that what the clients saw in a step, and what is in the queues after it, can be compared step by
+step. A walk whose clients saw different things is shortened until no step can be left out.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from interop.beside.catalogue import Scenario
+from interop.beside.peer import Channel, Content
+from interop.beside.stage import Stage
+
+_QUEUES: Final = ("a", "b", "c")
+_EXCHANGES: Final = ("x", "y")
+#: Where the dead go, and the exchange that leads there. They die once: in which order 3.10 lists
+#: several deaths, and so which circles it finds, is not what later versions do.
+_GRAVE: Final = "c"
+_DEAD: Final = "d"
+_KEYS: Final = (*_QUEUES, "k", "k.l")
+_KINDS: Final = ("direct", "fanout", "topic", "headers")
+_STEPS: Final = 30
+#: Clients, by connection: the last two are one connection's.
+_CLIENTS: Final = (0, 1, 1)
+#: A time to live that ends within its step, and one that ends within no walk.
+_SHORT_MS: Final = 15
+_LONG_MS: Final = 600_000
+_REST_S: Final = 0.045
+
+
+class Step(NamedTuple):
+    """What one client does: the name of a method of `_Walker` and its arguments."""
+
+    client: int
+    name: str
+    arguments: tuple[Any, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(map(repr, self.arguments))}) by {self.client}"
+
+
+# Choosing.
+
+
+def steps_of(seed: int) -> list[Step]:
+    """The walk of a seed, the same each time."""
+    choose = random.Random(seed)
+    steps = [_exchange(choose, name) for name in _EXCHANGES]
+    steps += [_queue(choose, name) for name in _QUEUES]
+    steps.append(Step(0, "exchange", (_DEAD, "fanout", None, {})))
+    steps.append(Step(0, "bind", (_GRAVE, _DEAD, "", {}, None)))
+    steps += [_bind(choose) for _ in range(4)]
+    if choose.random() < 0.3:
+        steps.append(Step(choose.randrange(3), choose.choice(("confirm", "select"))))
+    kinds = choose.choices([kind for kind, _ in _WEIGHTS], [w for _, w in _WEIGHTS], k=_STEPS)
+    steps += [kind(choose) for kind in kinds]
+    return [_lasting(step) for step in steps] if choose.random() < 0.6 else [*map(_plain, steps)]
+
+
+def _lasting(step: Step) -> Step:
+    """The step without short lives."""
+    if step.name == "declare":
+        name, arguments, *rest = step.arguments
+        if "x-message-ttl" in arguments:
+            arguments = arguments | {"x-message-ttl": _LONG_MS}
+        return step._replace(arguments=(name, arguments, *rest))
+    if step.name == "publish":
+        *rest, properties = step.arguments
+        if "expiration" in properties:
+            properties = properties | {"expiration": str(_LONG_MS)}
+        return step._replace(arguments=(*rest, properties))
+    return step
+
+
+def _plain(step: Step) -> Step:
+    """The step without priorities of queues: RabbitMQ looks late at what has expired in these."""
+    if step.name != "declare":
+        return step
+    name, arguments, *rest = step.arguments
+    arguments = {key: value for key, value in arguments.items() if key != "x-max-priority"}
+    return step._replace(arguments=(name, arguments, *rest))
+
+
+def _client(choose: random.Random) -> int:
+    return choose.randrange(len(_CLIENTS))
+
+
+def _exchange(choose: random.Random, name: str | None = None) -> Step:
+    other = choose.choice((*_EXCHANGES, "missing", None, None, None))
+    kind = choose.choice(_KINDS)
+    flags = {"auto_delete": choose.random() < 0.1, "internal": choose.random() < 0.05}
+    return Step(0, "exchange", (name or choose.choice(_EXCHANGES), kind, other, flags))
+
+
+_ARGUMENTS: Final[dict[str, tuple[Any, ...]]] = {
+    "x-max-length": (0, 1, 2, 3),
+    "x-max-length-bytes": (0, 4, 8),
+    "x-overflow": ("drop-head", "reject-publish", "reject-publish", "reject-publish-dlx"),
+    "x-max-priority": (1, 3, 255),
+    "x-message-ttl": (0, _SHORT_MS, _LONG_MS),
+    "x-single-active-consumer": (True,),
+    "x-expires": (_LONG_MS,),
+}
+
+
+def _queue(choose: random.Random, name: str | None = None) -> Step:
+    keys = choose.sample(sorted(_ARGUMENTS), choose.choice((0, 0, 1, 1, 2, 3)))
+    arguments = {key: choose.choice(_ARGUMENTS[key]) for key in keys}
+    name = name or choose.choice(_QUEUES)
+    target = None
+    if name != _GRAVE and choose.random() < 0.7:
+        target = choose.choice((("", _GRAVE), (_DEAD, None), (_DEAD, "k"), ("missing", None)))
+    flags = {
+        "durable": choose.random() < 0.2,
+        "auto_delete": choose.random() < 0.15,
+        "exclusive": choose.random() < 0.1,
+    }
+    return Step(_client(choose), "declare", (name, arguments, target, flags))
+
+
+_HEADERS: Final = ({}, {"h": 1}, {"h": 1, "i": "two"}, {"i": None}, {"x-match": "any", "h": 1})
+
+
+def _bind(choose: random.Random) -> Step:
+    to = choose.choice((*_QUEUES, *_QUEUES, *_EXCHANGES))
+    name = choose.choice(("bind", "bind", "bind", "unbind"))
+    arguments = (choose.choice(_HEADERS), choose.choice(("any", "all", None)))
+    key = choose.choice((*_KEYS, "#", "*", "k.*"))
+    return Step(_client(choose), name, (to, choose.choice(_EXCHANGES), key, *arguments))
+
+
+def _publish(choose: random.Random) -> Step:
+    properties: dict[str, Any] = {}
+    if choose.random() < 0.3:
+        properties["priority"] = choose.choice((0, 1, 2, 3, 9))
+    if choose.random() < 0.2:
+        properties["expiration"] = str(choose.choice((0, _SHORT_MS, _LONG_MS)))
+    if choose.random() < 0.2:
+        properties["delivery_mode"] = 2
+    headers: dict[str, Any] = dict(choose.choice((_HEADERS[0], *_HEADERS)))
+    for extra in ("CC", "BCC"):
+        if choose.random() < 0.1:
+            headers[extra] = [choose.choice(_KEYS) for _ in range(choose.randint(1, 2))]
+    if headers:
+        properties["headers"] = headers
+    exchange = choose.choice(("", "", *_EXCHANGES))
+    key = choose.choice(_KEYS[:3] if not exchange else _KEYS)
+    count, mandatory = choose.choice((1, 1, 2, 3, 5)), choose.random() < 0.2
+    return Step(_client(choose), "publish", (exchange, key, count, mandatory, properties))
+
+
+def _get(choose: random.Random) -> Step:
+    return Step(_client(choose), "get", (choose.choice(_QUEUES), choose.random() < 0.3))
+
+
+def _consume(choose: random.Random) -> Step:
+    priority = choose.choice((None, None, None, -1, 1, 5))
+    flags = {"no_ack": choose.random() < 0.2, "exclusive": choose.random() < 0.05}
+    return Step(_client(choose), "consume", (choose.choice(_QUEUES), priority, flags))
+
+
+def _settle(choose: random.Random) -> Step:
+    name = choose.choice(("ack", "ack", "nack", "nack", "reject"))
+    which, multiple = choose.randrange(8), choose.random() < 0.25
+    return Step(_client(choose), name, (which, multiple, choose.random() < 0.5))
+
+
+def _qos(choose: random.Random) -> Step:
+    return Step(_client(choose), "qos", (choose.choice((0, 1, 1, 2, 3)), choose.random() < 0.3))
+
+
+_OTHERS: Final = (
+    "cancel",
+    "cancel",
+    "recover",
+    "purge",
+    "delete",
+    "delete_exchange",
+    "commit",
+    "rollback",
+    "close_channel",
+    "close_connection",
+    "drop_connection",
+    "passive",
+    "ack_of_nothing",
+)
+
+
+def _other(choose: random.Random) -> Step:
+    name = choose.choice(_OTHERS)
+    argument: tuple[Any, ...] = ()
+    if name in ("purge", "passive"):
+        argument = (choose.choice(_QUEUES),)
+    elif name == "delete":
+        flags = {"if_unused": choose.random() < 0.3, "if_empty": choose.random() < 0.3}
+        argument = (choose.choice(_QUEUES), flags)
+    elif name == "delete_exchange":
+        argument = (choose.choice(_EXCHANGES), choose.random() < 0.5)
+    elif name == "cancel":
+        argument = (choose.randrange(4),)
+    return Step(_client(choose), name, argument)
+
+
+_WEIGHTS: Final[tuple[tuple[Callable[[random.Random], Step], int], ...]] = (
+    (_publish, 30),
+    (_settle, 22),
+    (_get, 10),
+    (_consume, 12),
+    (_qos, 5),
+    (_other, 14),
+    (_bind, 3),
+    (_queue, 3),
+    (_exchange, 1),
+)
+
+
+# Shortening.
+
+
+def shorten(steps: Sequence[Step], differs: Callable[[Sequence[Step]], bool]) -> list[Step]:
+    """What is left of a walk that differs when no step can be left out any more."""
+    left = list(steps)
+    size = len(left) // 2
+    while size:
+        place = 0
+        is_shorter = False
+        while place < len(left):
+            without = left[:place] + left[place + size :]
+            if differs(without):
+                left, is_shorter = without, True
+            else:
+                place += size
+        if size > 1 or not is_shorter:
+            size //= 2
+    return left
+
+
+# Playing.
+
+
+def scenario_of(name: str, steps: Sequence[Step]) -> Scenario:
+    """A scenario that plays these steps."""
+    return Scenario(name, lambda stage: _Walker(stage).walk(steps))
+
+
+class _Client:
+    """A channel, its consumers, and the delivery tags that it has to settle."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.tags: list[str] = []
+        self.without_acks: set[str] = set()
+        self.unsettled: list[int] = []
+        self.queue = ""
+        self.has_got = False
+        self.in_transaction = False
+        self.told = 0
+
+
+class _Walker:
+    """Plays steps on one stage. Each method is a kind of step."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._clients: dict[int, _Client] = {}
+        self._consumers = self._messages = 0
+        self._is_short_lived = False
+        for name in _QUEUES:
+            stage.q(name)
+        for name in (*_EXCHANGES, _DEAD):
+            stage.x(name)
+
+    def walk(self, steps: Sequence[Step]) -> None:
+        """All steps; then what is left in the queues, once all clients have gone."""
+        for number, step in enumerate(steps, 1):
+            self._stage.record.chapter = f"{number:02} {step} | "
+            getattr(self, step.name)(self._client(step.client), *step.arguments)
+            self._rest()
+        self._stage.record.chapter = "at the end | "
+        for client in self._clients.values():
+            client.channel.connection.close()
+        self._stage.settle()
+        reader = self._stage.channel()
+        for name in _QUEUES:
+            while isinstance(reader.get(self._stage.q(name)), Content):
+                continue
+
+    def _client(self, number: int) -> _Client:
+        """A client, with a new connection and channel if it has lost them."""
+        client = self._clients.get(number)
+        if client is None or client.channel.connection.closed:
+            place = _CLIENTS[number]
+            connection = next(
+                (
+                    c.channel.connection
+                    for n, c in self._clients.items()
+                    if _CLIENTS[n] == place and not c.channel.connection.closed
+                ),
+                None,
+            )
+            client = _Client((connection or self._stage.connection()).channel())
+            self._clients[number] = client
+        elif client.channel.closed:
+            client.channel.open()
+            client = self._clients[number] = _Client(client.channel)
+        return client
+
+    def _rest(self) -> None:
+        """Let all effects come, take what was delivered, and note what is where."""
+        if self._is_short_lived:
+            self._stage.wait(_REST_S)
+        self._stage.settle()
+        for number, client in self._clients.items():
+            channel = client.channel
+            if channel.closed or channel.connection.closed:
+                continue
+            if channel.published > len(channel.outcomes):
+                channel.confirms()
+            for content in channel.delivered:
+                if content.method.consumer_tag not in client.without_acks:
+                    client.unsettled.append(content.tag)
+            channel.delivered.clear()
+            client.tags = [tag for tag in client.tags if tag not in channel.cancelled]
+            self._note_confirms(number, client)
+        for name in _QUEUES:
+            self._stage.counts(self._stage.q(name))
+
+    def _note_confirms(self, number: int, client: _Client) -> None:
+        outcomes = client.channel.outcomes
+        news = {n: outcomes[n] for n in sorted(outcomes) if n > client.told}
+        if news:
+            self._stage.note(f"client {number}: {news}")
+            client.told = max(news)
+
+    # Steps.
+
+    def exchange(
+        self, client: _Client, name: str, kind: str, alternate: str | None, flags: dict[str, bool]
+    ) -> None:
+        arguments = {"alternate-exchange": self._stage.x(alternate)} if alternate else {}
+        client.channel.exchange(self._stage.x(name), kind, arguments, **flags)
+
+    def delete_exchange(self, client: _Client, name: str, if_unused: bool) -> None:
+        client.channel.delete_exchange(self._stage.x(name), if_unused=if_unused)
+
+    def declare(
+        self,
+        client: _Client,
+        name: str,
+        arguments: dict[str, Any],
+        target: tuple[str, str | None] | None,
+        flags: dict[str, bool],
+    ) -> None:
+        if target is not None:
+            exchange, key = target
+            dead = {"x-dead-letter-exchange": self._stage.x(exchange) if exchange else ""}
+            arguments = arguments | dead
+            if key is not None:
+                key = self._key(key)
+                arguments["x-dead-letter-routing-key"] = key
+        if arguments.get("x-message-ttl") == _SHORT_MS:
+            self._is_short_lived = True
+        client.channel.declare(self._stage.q(name), arguments, **flags)
+
+    def passive(self, client: _Client, name: str) -> None:
+        client.channel.declare(self._stage.q(name), passive=True)
+
+    def delete(self, client: _Client, name: str, flags: dict[str, bool]) -> None:
+        client.channel.delete(self._stage.q(name), **flags)
+
+    def purge(self, client: _Client, name: str) -> None:
+        client.channel.purge(self._stage.q(name))
+
+    def bind(self, client: _Client, to: str, *arguments: Any) -> None:
+        self._bind_or_not(client, to, "bind", *arguments)
+
+    def unbind(self, client: _Client, to: str, *arguments: Any) -> None:
+        self._bind_or_not(client, to, "unbind", *arguments)
+
+    def _bind_or_not(
+        self,
+        client: _Client,
+        to: str,
+        what: str,
+        source: str,
+        key: str,
+        headers: dict[str, Any],
+        match: str | None,
+    ) -> None:
+        arguments = dict(headers) | ({"x-match": match} if match else {})
+        if to in _QUEUES:
+            call = getattr(client.channel, what)
+            call(self._stage.q(to), self._stage.x(source), self._key(key), arguments)
+        elif what == "bind":
+            client.channel.bind_exchange(
+                self._stage.x(to), self._stage.x(source), self._key(key), arguments
+            )
+        else:
+            client.channel.unbind_exchange(self._stage.x(to), self._stage.x(source), self._key(key))
+
+    def _key(self, key: str) -> str:
+        return self._stage.q(key) if key in _QUEUES else key
+
+    def publish(
+        self,
+        client: _Client,
+        exchange: str,
+        key: str,
+        count: int,
+        mandatory: bool,
+        properties: dict[str, Any],
+    ) -> None:
+        properties = dict(properties)
+        if properties.get("expiration") == str(_SHORT_MS):
+            self._is_short_lived = True
+        if headers := dict(properties.get("headers", {})):
+            for extra in ("CC", "BCC"):
+                if extra in headers:
+                    headers[extra] = [self._key(each) for each in headers[extra]]
+            properties["headers"] = headers
+        for _ in range(count):
+            self._messages += 1
+            client.channel.publish(
+                self._stage.x(exchange) if exchange else "",
+                self._key(key),
+                b"%03d" % self._messages,
+                mandatory=mandatory,
+                **properties,
+            )
+
+    def get(self, client: _Client, name: str, no_ack: bool) -> None:
+        content = client.channel.get(self._stage.q(name), no_ack=no_ack)
+        if isinstance(content, Content) and not no_ack:
+            client.unsettled.append(content.tag)
+            client.has_got = True
+
+    def consume(
+        self, client: _Client, name: str, priority: int | None, flags: dict[str, bool]
+    ) -> None:
+        if client.tags and client.queue != name:
+            return  # which of two queues sends first is nobody's choice
+        client.queue = name
+        self._consumers += 1
+        tag = f"t{self._consumers}"
+        if flags["no_ack"]:
+            client.without_acks.add(tag)
+        arguments = {} if priority is None else {"x-priority": priority}
+        client.channel.consume(self._stage.q(name), tag, arguments, **flags)
+        client.tags.append(tag)
+
+    def cancel(self, client: _Client, which: int) -> None:
+        if client.tags:
+            client.channel.cancel(client.tags.pop(which % len(client.tags)))
+
+    def ack(self, client: _Client, which: int, multiple: bool, _: bool) -> None:
+        for tag in self._pick(client, which, multiple):
+            client.channel.ack(tag, multiple=multiple)
+
+    def nack(self, client: _Client, which: int, multiple: bool, requeue: bool) -> None:
+        for tag in self._pick(client, which, multiple):
+            client.channel.nack(tag, multiple=multiple, requeue=requeue)
+
+    def reject(self, client: _Client, which: int, _: bool, requeue: bool) -> None:
+        for tag in self._pick(client, which, False):
+            client.channel.reject(tag, requeue=requeue)
+
+    def _pick(self, client: _Client, which: int, multiple: bool) -> Iterator[int]:
+        """One of the unsettled tags, if there is any; all up to it are settled if `multiple`."""
+        if not client.unsettled:
+            return
+        client.unsettled.sort()
+        place = which % len(client.unsettled)
+        tag = client.unsettled[place]
+        if multiple:
+            del client.unsettled[: place + 1]
+        else:
+            del client.unsettled[place]
+        yield tag
+
+    def ack_of_nothing(self, client: _Client) -> None:
+        client.channel.ack(0, multiple=True)
+        client.unsettled.clear()
+
+    def recover(self, client: _Client) -> None:
+        client.unsettled.clear()
+        client.channel.recover()
+
+    def qos(self, client: _Client, count: int, everywhere: bool) -> None:
+        # RabbitMQ counts what was got before, and does not take it back when it is settled.
+        client.channel.qos(count, everywhere=everywhere and not client.has_got)
+
+    def confirm(self, client: _Client) -> None:
+        client.channel.confirm()
+
+    def select(self, client: _Client) -> None:
+        client.channel.select()
+        client.in_transaction = True
+
+    def commit(self, client: _Client) -> None:
+        if client.in_transaction:
+            client.channel.commit()
+
+    def rollback(self, client: _Client) -> None:
+        if client.in_transaction:
+            client.channel.rollback()
+
+    def close_channel(self, client: _Client) -> None:
+        client.channel.close()
+
+    def close_connection(self, client: _Client) -> None:
+        client.channel.connection.close()
+
+    def drop_connection(self, client: _Client) -> None:
+        client.channel.connection.drop()
+        self._stage.wait(_REST_S)
