@@ -18,8 +18,8 @@ from typing import Final
 
 from interop.beside import brokers, catalogue, compare, definitions, walks
 from interop.beside.brokers import Broker
+from interop.beside.running import running
 from interop.broker import BrokerFailedError
-from interop.clients.python.address import Address
 
 DIFFERENCES: Final = Path(__file__).parents[2] / "docs" / "DIFFERENCES.md"
 #: Random walks after all scenarios: less than half a minute.
@@ -46,8 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     try:
         with ExitStack() as stack:
-            theirs = _broker("RabbitMQ", options.rabbitmq, stack)
-            ours = _broker("amqbroker", options.ours, stack)
+            defined = not options.walks
+            theirs = _broker("RabbitMQ", options.rabbitmq, stack, defined)
+            ours = _broker("amqbroker", options.ours, stack, defined)
             if theirs.controls is None or ours.controls is None:
                 scenarios = [each for each in scenarios if not each.alone]
             print(f"both ready after {time.monotonic() - started:.0f} s", flush=True)
@@ -116,9 +117,9 @@ def _walk(theirs: Broker, ours: Broker, seed: int, count: int) -> int:
     return failures
 
 
-def _broker(name: str, uri: str | None, stack: ExitStack) -> Broker:
+def _broker(name: str, uri: str | None, stack: ExitStack, defined: bool) -> Broker:
     if uri:
-        return Broker(name, Address.parse(uri))
+        return running(name, uri, defined=defined)
     start = brokers.rabbitmq if name == "RabbitMQ" else brokers.ours
     return stack.enter_context(start())
 

@@ -122,7 +122,13 @@ def _queue(choose: random.Random, name: str | None = None) -> Step:
     return Step(_client(choose), "declare", (name, arguments, target, flags))
 
 
-_HEADERS: Final = ({}, {"h": 1}, {"h": 1, "i": "two"}, {"i": None}, {"x-match": "any", "h": 1})
+_HEADERS: Final[tuple[dict[str, Any], ...]] = (
+    {},
+    {"h": 1},
+    {"h": 1, "i": "two"},
+    {"i": None},
+    {"x-match": "any", "h": 1},
+)
 
 
 def _bind(choose: random.Random) -> Step:
