@@ -44,6 +44,12 @@ class ReadRetry(TimerTarget):
 
 def messages_read(broker: Broker, request: ReadRequest, data: bytes | None, reason: str) -> None:
     """A piece was read, or could not be for this reason."""
+    if request.reloading is not None:
+        if data is None and request.attempts < READ_ATTEMPTS_MAX:
+            broker.timers.set(broker.now + RETRY_S, ReadRetry(broker, request), 0)
+        else:
+            request.reloading.piece_read(broker, request, data, reason)
+        return
     line = request.line
     queue = line.queue
     backlog = line.backlog
@@ -96,6 +102,8 @@ def _load(broker: Broker, line: Line, name: str, data: bytes) -> None:
             entry.deliveries = reader.deliveries
             if counts is not None:
                 entry.deliveries = counts.of(reader.index, reader.deliveries)
+            if line.came_back:
+                entry.deliveries = line.came_back.pop(entry.index, entry.deliveries)
             flags = reader.flags
             entry.file = IN_SEGMENT
             if flags & KEPT != 0:
@@ -148,11 +156,10 @@ def empty_file(broker: Broker, number: int) -> None:
             line.memory.spill(line, 0)
         found.extend(_in_file(line.ready.entries(), number))
     found.extend(_in_file(broker.dead_letters.entries(), number))
-    for client in broker.clients.values():
-        for channel in client.channels.values():
-            found.extend(_in_file(channel.unacked.entries(), number))
-            if channel.transaction is not None:
-                found.extend(_in_file(channel.transaction.taken(), number))
+    for channel in broker.channels():
+        found.extend(_in_file(channel.unacked.entries(), number))
+        if channel.transaction is not None:
+            found.extend(_in_file(channel.transaction.taken(), number))
     journal.rewrite(found)
 
 
