@@ -54,6 +54,7 @@ KEPT: Final = {"data_dir": _DATA_DIR, "config_file": _CONFIG, "timeout": _TIMEOU
 
 Answer = dict[str, object]
 Row = list[object]
+Seconds = TypeVar("Seconds", float, float | None)
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
@@ -72,7 +73,7 @@ def broker_options(command: Command) -> Command:
         type=click.FloatRange(min=0, min_open=True),
         expose_value=False,
         callback=keep,
-        help="How long the broker has for an answer.",
+        help="How long the broker has for an answer, a start or a stop.",
     )(command)
 
     command = click.option(
@@ -96,6 +97,12 @@ def data_dir() -> Path:
     """The data folder of the broker that is meant."""
     meta = click.get_current_context().meta
     return find_data_dir(meta.get(_CONFIG), meta.get(_DATA_DIR))
+
+
+def timeout_or(default: Seconds) -> Seconds | float:
+    """The seconds of --timeout, or else these."""
+    given: float | None = click.get_current_context().meta.get(_TIMEOUT)
+    return default if given is None else given
 
 
 def ask(command: str, **arguments: object) -> Answer:
@@ -130,7 +137,7 @@ def _ask(
     on_rows: Callable[[list[Row]], None] | None = None,
 ) -> Answer:
     path = data_dir()
-    timeout_s = click.get_current_context().meta.get(_TIMEOUT, timeout_s)
+    timeout_s = timeout_or(timeout_s)
     try:
         with ControlClient(path, timeout_s) as client:
             answer = client.ask(command, arguments, on_rows)

@@ -20,6 +20,7 @@ from amqbroker.cli.client import (
     broker_options,
     data_dir,
     is_answering,
+    timeout_or,
 )
 from amqbroker.cli.common import fail
 from amqbroker.cli.control import settings_rows, status_rows
@@ -34,17 +35,9 @@ LOOK_S: Final = 0.05
 @click.command("await_startup")
 @broker_options
 @quiet_option
-@click.option(
-    "--wait",
-    "wait_s",
-    type=click.FloatRange(min=0),
-    default=WAIT_S,
-    show_default=True,
-    help="How many seconds.",
-)
-def await_startup(wait_s: float) -> None:
-    """Wait until the broker serves; exit code 75 if it does not in time."""
-    folder = data_dir()
+def await_startup() -> None:
+    """Wait until the broker serves; exit code 75 if it does not in time (--timeout, or 300 s)."""
+    folder, wait_s = data_dir(), timeout_or(WAIT_S)
     end = time.monotonic() + wait_s
     while not is_answering(folder):
         if time.monotonic() >= end:
@@ -136,10 +129,11 @@ def shutdown(wait: bool) -> None:
     folder = data_dir()
     ask("shutdown")
     if wait:
-        end = time.monotonic() + WAIT_S
+        wait_s = timeout_or(WAIT_S)
+        end = time.monotonic() + wait_s
         while _is_taken(folder):
             if time.monotonic() >= end:
-                fail(EXIT_TIMEOUT, f"the broker has not ended after {WAIT_S:g} s")
+                fail(EXIT_TIMEOUT, f"the broker has not ended after {wait_s:g} s")
             time.sleep(LOOK_S)
     say("the broker has stopped" if wait else "the broker stops")
 

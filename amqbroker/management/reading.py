@@ -89,16 +89,17 @@ class Reader:
         return self.table(key, {})
 
     def words(self, key: str) -> list[str]:
-        """A list of strings, or as old files have them, words between commas."""
+        """A list of strings, or as old files have them, words between commas. An empty one is left
+        out: RabbitMQ has it of who sets no tags by `set_user_tags ann ""`."""
         value = self.item.get(key, [])
         if isinstance(value, str):
             value = [word.strip() for word in value.split(",") if word.strip()]
         if not isinstance(value, list) or not all(
-            isinstance(word, str) and is_text(word) and word for word in value
+            isinstance(word, str) and is_text(word) for word in value
         ):
             self.wrong(key, "a list of texts is needed")
             return []
-        return value
+        return [word for word in value if word]
 
     def field_table(self, key: str) -> Table:
         """Arguments: an object whose values can be AMQP's."""

@@ -28,9 +28,9 @@ def invoke(folder: str, *args: str) -> Result:
 
 def test_a_start_is_waited_for(tmp_path: Path) -> None:
     folder = str(tmp_path / "data")
-    late = invoke(folder, "await_startup", "--wait", "0")
+    late = invoke(folder, "await_startup", "--timeout", "0.1")
     assert late.exit_code == 75
-    assert late.stderr == f"amqbroker: no broker serves on the data folder {folder} after 0 s\n"
+    assert late.stderr == f"amqbroker: no broker serves on the data folder {folder} after 0.1 s\n"
     results: list[Result] = []
     waiting = threading.Thread(target=lambda: results.append(invoke(folder, "await_startup")))
     waiting.start()

@@ -285,3 +285,73 @@ class Life:
 @pytest.mark.parametrize("seed", range(RUNS))
 def test_power_cuts(seed: int) -> None:
     Life(seed).run()
+
+
+@pytest.mark.parametrize("holds", [False, True], ids=["", "backup"])
+@pytest.mark.parametrize("kept_changes", [0, 0b1, 0b1011010, (1 << 40) - 1])
+@pytest.mark.parametrize("delete", [False, True], ids=["purge", "delete"])
+def test_every_cut_while_a_long_queue_is_dropped(
+    delete: bool, kept_changes: int, holds: bool
+) -> None:
+    cuts = 0
+    while True:
+        cuts += 1
+        house, numbers = long_queue()
+        disk = house.folder.disk
+        ch = house.channel()
+        if holds:
+            house.folder.holding.hold()
+        disk.fail_at_call = disk.calls + cuts
+        try:
+            if delete:
+                ch.call(Queue.Delete(queue="a"), Queue.DeleteOk)
+            else:
+                ch.purge("a")
+            house.advance(0.1)
+            if holds:
+                house.folder.holding.release()
+            is_dropped = True
+        except DiskError:
+            is_dropped = False
+        is_over = disk.calls < disk.fail_at_call
+        disk.crash(kept_bytes=200, kept_changes=kept_changes)
+        house.restart(clean=False)
+        ch = house.channel()
+        assert ch.get_bodies("b") == [b"kept"] * 5
+        if "a" in house.vhost().queues:
+            found = [int(body[:3]) for body in ch.get_bodies("a")]
+            assert found == sorted(set(found))
+            assert set(found) <= set(numbers)
+            assert not (found and is_dropped)
+        else:
+            assert delete
+        if is_over:
+            break
+    assert cuts > 12
+
+
+def long_queue() -> tuple[CutHouse, list[int]]:
+    """Queue "a" has these messages in many segments, some of which are settled in part; "b" a few
+    in the journal."""
+    house = CutHouse(Random(1), (2_000,))
+    memory = core(house.node).memory
+    memory.bytes_max = 0
+    memory.outbox.messages_max = 3
+    ch = house.channel()
+    ch.confirm()
+    for name in ("a", "b"):
+        ch.declare_queue(name, durable=True)
+    for number in range(40):
+        ch.publish(b"%03d" % number + bytes(40), key="a", properties=PERSISTENT)
+    ch.expect_confirms(40)
+    tags = [ch.must_get("a").tag for _ in range(10)]
+    for tag in tags[::2]:
+        ch.ack(tag)
+    for tag in tags[1::2]:
+        ch.nack(tag)
+    memory.bytes_max = 1 << 30
+    for _ in range(5):
+        ch.publish(b"kept", key="b", properties=PERSISTENT)
+    ch.expect_confirms(45, first=41)
+    assert len([name for name in house.folder.disk.names() if name.startswith("queues/")]) > 12
+    return house, [*range(1, 10, 2), *range(10, 40)]

@@ -34,6 +34,7 @@ def test_values_of_each_kind() -> None:
     assert reader.pairs("limits") == {"max-queues": 7}
     assert reader.pairs("arguments") == {"a": 1}
     assert (reader.words("tags"), reader.words("other")) == (["a", "b"], [])
+    assert Reader({"tags": ["", "a"]}, "x", problems).words("tags") == ["a"]
     assert reader.value("value") is None
     assert problems == []
 

@@ -162,6 +162,36 @@ def remove_tree(path: Path, ignore_errors: bool) -> None:
     path.rmdir()
 
 
+def test_all_is_on_disk_before_a_copy_has_its_name(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut leaves a whole copy, or one that is called partial."""
+    synced: set[int] = set()
+    seen: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def note(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def check(old: Path, new: Path) -> None:
+        for path in [old, *old.rglob("*")]:
+            # What is linked is of files that nobody writes to any more, synced when they were.
+            if path.is_dir() or path.stat().st_nlink == 1:
+                assert path.stat().st_ino in synced, path
+            seen.append(path.name)
+        rename(old, new)
+        synced.clear()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", note)
+        patch.setattr(os, "rename", check)
+        folder.back_up(tmp_path / "copy")
+    assert {"copy.partial", "queues", "definitions"} <= set(seen)
+    assert tmp_path.stat().st_ino in synced
+    assert numbers(tmp_path / "copy") == EXPECTED
+
+
 def test_nothing_is_overwritten(folder: Folder, tmp_path: Path) -> None:
     for name in ("copy", "copy.partial"):
         there = tmp_path / name
