@@ -84,8 +84,8 @@ class Consumer:
         tag = channel.next_delivery_tag
         channel.next_delivery_tag = tag + 1
         message = entry.message
-        if entry.deliveries != 0 and self.queue.rules.counts_deliveries:
-            message = entry.counted_message()
+        if self.queue.edits:
+            message = entry.message_to_send()
         write_deliver(
             client.output,
             channel.number,

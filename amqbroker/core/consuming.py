@@ -193,8 +193,8 @@ def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
         queue.catch_up()
         queue.wake()
     message = entry.message
-    if entry.deliveries != 0 and queue.rules.counts_deliveries:
-        message = entry.counted_message()
+    if queue.edits:
+        message = entry.message_to_send()
     tag = channel.next_delivery_tag
     channel.next_delivery_tag = tag + 1
     write_get_ok(

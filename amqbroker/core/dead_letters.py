@@ -3,6 +3,9 @@
 Pure functions on the octets of a content header. The body is shared with the message that died, and
 every header that no rule names keeps its octets.
 
+The BCC keys of a message are kept in its header, since its dead letters go by them. Nobody may see
+them: `shown` takes them off whatever leaves the broker.
+
 `x-death` is an array with a table for each queue and reason, the newest first; a second death of
 one kind adds to its count and moves it to the front. It is handled as the octets of its entries:
 a message may have died in hundreds of queues, and only the entry of the queue in question is
@@ -49,6 +52,9 @@ FIRST_HEADERS: Final = ("x-first-death-exchange", "x-first-death-queue", "x-firs
 LAST_HEADERS: Final = ("x-last-death-exchange", "x-last-death-queue", MARK)
 
 SHORT_STRING_MAX: Final = 255
+# CC and BCC as they stand in a headers table: the key with its length.
+CC_FIELD: Final = b"\x02CC"
+BCC_FIELD: Final = b"\x03BCC"
 
 
 @final
@@ -104,14 +110,16 @@ class Deaths:
 
 @final
 class Letter:
-    """A dead letter: the message to be routed with these keys, and its history."""
+    """A dead letter: the message to be routed with these keys, and its history. `hides` says that
+    there are BCC keys among them."""
 
-    __slots__ = ("deaths", "keys", "message")
+    __slots__ = ("deaths", "hides", "keys", "message")
 
-    def __init__(self, message: Message, keys: list[str], deaths: Deaths) -> None:
+    def __init__(self, message: Message, keys: list[str], deaths: Deaths, hides: bool) -> None:
         self.message = message
         self.keys = keys
         self.deaths = deaths
+        self.hides = hides
 
 
 @final
@@ -151,7 +159,8 @@ def make_letter(message: Message, how: Death) -> Letter:
     reason = how.reason
     header = message.header
     source, own_key = split_address(message.address)
-    own_keys = [own_key, *_copies(header)]
+    own_keys = [own_key, *_copies(header, "CC")]
+    hidden = _copies(header, "BCC")
     death: FieldTable = {}
     expiration = properties.property_text(header, properties.EXPIRATION)
     if expiration is not None:
@@ -178,16 +187,16 @@ def make_letter(message: Message, how: Death) -> Letter:
         written["x-first-death-exchange"] = from_exchange
         removed.extend(FIRST_HEADERS)
     deaths.record(death)
-    keys = own_keys
+    keys = own_keys + hidden
     if how.key is not None:
         keys = [how.key]
         # The others do not count any more, at the next death neither.
-        removed.append("CC")
+        removed.extend(("CC", "BCC"))
     first = encode_table(written)[4:] + deaths.octets()
     header = properties.with_first_entries(header, first, removed)
     address = _short(how.exchange) + _short(keys[0])
     letter = Message(0, address, 0, header, message.body, message.persistent)
-    return Letter(letter, keys, deaths)
+    return Letter(letter, keys, deaths, bool(hidden) and how.key is None)
 
 
 @final
@@ -200,6 +209,7 @@ class LetterMaker:
         "_death",
         "_deaths",
         "_header",
+        "_hides",
         "_keys",
         "_made_address",
         "_made_header",
@@ -212,6 +222,7 @@ class LetterMaker:
         self._header = b""
         self._keys: list[str] = []
         self._deaths = Deaths([])
+        self._hides = False
         self._made_address = b""
         self._made_header = b""
 
@@ -230,6 +241,7 @@ class LetterMaker:
             self._header = header
             self._keys = letter.keys
             self._deaths = letter.deaths
+            self._hides = letter.hides
             self._made_address = letter.message.address
             self._made_header = letter.message.header
             return letter
@@ -238,15 +250,27 @@ class LetterMaker:
             # The size of the body is another one.
             made = header[: properties.FLAGS_AT] + made[properties.FLAGS_AT :]
         letter_message = Message(0, self._made_address, 0, made, message.body, message.persistent)
-        return Letter(letter_message, self._keys, self._deaths)
+        return Letter(letter_message, self._keys, self._deaths, self._hides)
 
 
-def _copies(header: bytes) -> list[str]:
-    """The routing keys in the CC header."""
-    if b"\x02CC" not in header:
+def _copies(header: bytes, name: str) -> list[str]:
+    """The routing keys in the CC or BCC header."""
+    if (BCC_FIELD if name == "BCC" else CC_FIELD) not in header:
         return []
-    copies = (properties.headers_of(header) or {}).get("CC")
+    copies = (properties.headers_of(header) or {}).get(name)
     return [each for each in copies if isinstance(each, str)] if isinstance(copies, list) else []
+
+
+def hides(header: bytes) -> bool:
+    """Whether there may be BCC keys in this header."""
+    return BCC_FIELD in header
+
+
+def shown(header: bytes) -> bytes:
+    """The header as others may see it."""
+    if hides(header) and properties.find_header(header, "BCC") >= 0:
+        return properties.with_edited_headers(header, {}, ["BCC"])
+    return header
 
 
 def is_marked(header: bytes) -> bool:

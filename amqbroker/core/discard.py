@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Final, final
 from mypy_extensions import i64
 
 from amqbroker.core import log
-from amqbroker.core.dead_letters import Death, Letter, LetterMaker
+from amqbroker.core.dead_letters import Death, Letter, LetterMaker, shown
 from amqbroker.core.entry import QueueEntry
 from amqbroker.core.names import exchange_resource, queue_resource
 from amqbroker.core.rules import REJECT_PUBLISH_DLX
@@ -253,6 +253,8 @@ class DeadLettering(TimerTarget):
         may_wait = reason != MAXLEN and not queue.rules.at_most_once
         position: i64 = 0
         for target in targets:
+            if letter.hides:
+                target.hide_copies()
             position = max(position, self._deliver(dying, letter.message, target, may_wait))
         self._arrived(dying, position)
         return max(len(targets), 1)
@@ -265,7 +267,7 @@ class DeadLettering(TimerTarget):
             message.address = route.address
             if not route.by_headers:
                 return route.queues
-        header = message.header
+        header = shown(message.header)
         walk = vhost.walk(exchange, letter.keys, dict(headers_of(header) or {}), header)
         return list(walk.queues.values())
 

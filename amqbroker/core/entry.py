@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
+from amqbroker.core.dead_letters import shown
 from amqbroker.message import Entry, Message
 from amqbroker.wire.properties import with_edited_headers
 
@@ -38,11 +39,16 @@ class QueueEntry(Entry):
         self.limited = False
         self.outstanding = False
 
-    def counted_message(self) -> Message:
-        """The message as it goes out once more: it says how often it came back."""
+    def message_to_send(self) -> Message:
+        """The message as it goes out: without BCC keys, and if it was out before and deliveries are
+        counted, it says how often it came back."""
         message = self.message
-        count: FieldTable = {DELIVERY_COUNT: int(self.deliveries)}
-        header = with_edited_headers(message.header, count, [])
+        header = shown(message.header)
+        if self.deliveries != 0 and self.line.queue.rules.counts_deliveries:
+            count: FieldTable = {DELIVERY_COUNT: int(self.deliveries)}
+            header = with_edited_headers(header, count, [])
+        if header is message.header:
+            return message
         return Message(
             message.channel, message.address, 0, header, message.body, message.persistent
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, final
 from mypy_extensions import i64
 
 from amqbroker.core import log
+from amqbroker.core.dead_letters import hides
 from amqbroker.core.entry import QueueEntry
 from amqbroker.core.memory import SEGMENT_COUNT_MIN, ReadRequest
 from amqbroker.core.timers import TimerTarget
@@ -86,6 +87,8 @@ def _load(broker: Broker, line: Line, name: str, data: bytes) -> None:
     size: i64 = 0
     body_bytes: i64 = 0
     kept: i64 = 0
+    # Messages that follow each other mostly share one.
+    header = b""
     while reader.next_block():
         if not backlog.wants_block(reader):
             continue
@@ -113,6 +116,10 @@ def _load(broker: Broker, line: Line, name: str, data: bytes) -> None:
                 or all_redelivered
                 or (some_redelivered and redelivered.contains(reader.index))
             )
+            if message.header is not header:
+                header = message.header
+                if hides(header):
+                    queue.hide_copies()
             message.holders = 1
             size += message.cost
             body_bytes += len(message.body)

@@ -21,7 +21,7 @@ from pamqp.base import Frame
 from amqbroker.core import access
 from amqbroker.core.arguments import TIME_MS_MAX
 from amqbroker.core.confirms import Confirms
-from amqbroker.core.dead_letters import is_marked, unmarked
+from amqbroker.core.dead_letters import BCC_FIELD, CC_FIELD, is_marked, shown, unmarked
 from amqbroker.core.held import HeldPublish
 from amqbroker.core.limits import REFUSED
 from amqbroker.core.names import exchange_resource
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
 # Properties that some rule looks at.
 RULED: Final = properties.HEADERS | properties.REPLY_TO | properties.EXPIRATION | properties.USER_ID
 NO_ROUTE_TEXT: Final = b"NO_ROUTE"
-# CC and BCC as they stand in a headers table: the key with its length.
-CC_FIELD: Final = b"\x02CC"
-BCC_FIELD: Final = b"\x03BCC"
 
 
 def publish(channel: Channel, message: Message) -> None:
@@ -155,15 +152,19 @@ def has_copies(header: bytes) -> bool:
 
 
 def _route_by_headers(channel: Channel, message: Message, route: Route) -> list[Queue]:
-    """Route one message by its own headers and all its routing keys; BCC is gone afterwards."""
+    """Route one message by its own headers and all its routing keys. Only queues keep BCC."""
     headers: Table = dict(properties.headers_of(message.header) or {})
     keys = [route.routing_key, *copies(headers, "CC"), *copies(headers, "BCC")]
     for key in keys[1:]:
         access.check_topic(channel.client, access.WRITE, route.exchange, key)
+    header = shown(message.header)
+    queues = list(channel.vhost.walk(route.exchange, keys, headers, header).queues.values())
     if "BCC" in headers:
-        message.header = properties.with_edited_headers(message.header, {}, ["BCC"])
-    walk = channel.vhost.walk(route.exchange, keys, headers, message.header)
-    return list(walk.queues.values())
+        if not queues:
+            message.header = header
+        for queue in queues:
+            queue.hide_copies()
+    return queues
 
 
 def copies(headers: Table, name: str) -> list[str]:

@@ -59,8 +59,10 @@ class Queue:
         "durable",
         "dying",
         "dying_bytes",
+        "edits",
         "expiry",
         "had_consumer",
+        "has_copies",
         "has_rules",
         "head_timer",
         "held",
@@ -130,6 +132,10 @@ class Queue:
         # Whether messages may expire, or there may be too many: has_rules is asked on the way of
         # every message, and not taken back while one of them may have an expiry of its own.
         self.has_rules = self.rules.limit_messages()
+        # Whether messages may have BCC keys that nobody may see, and whether any do not go out as
+        # they are: that is asked for every delivery.
+        self.has_copies = False
+        self.edits = self.rules.counts_deliveries
         self.head_timer: Timer | None = None
         # A rule needs to see a head that is on disk.
         self.wants_head = False
@@ -144,6 +150,7 @@ class Queue:
         """Other rules hold from now on: what they ask of the messages that are here is done at the
         turn's end. Messages keep the expiry that they have."""
         self.rules = rules
+        self.edits = rules.counts_deliveries or self.has_copies
         if rules.limit_messages() and not self.has_rules:
             self.has_rules = True
             for line in self.lines():
@@ -153,6 +160,11 @@ class Queue:
     def expect_expiry(self) -> None:
         """A message with an expiry of its own comes, or was found at a start."""
         self.has_rules = True
+
+    def hide_copies(self) -> None:
+        """A message that may have BCC keys comes, or was found on disk."""
+        self.has_copies = True
+        self.edits = True
 
     # Lines.
 

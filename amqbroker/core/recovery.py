@@ -14,6 +14,7 @@ from amqbroker.auth.users import User
 from amqbroker.config.hashes import check_hash
 from amqbroker.core import definitions, log
 from amqbroker.core.broker import Broker
+from amqbroker.core.dead_letters import hides
 from amqbroker.core.entry import QueueEntry
 from amqbroker.core.line import Line
 from amqbroker.core.policies import Policy
@@ -214,6 +215,8 @@ def _restore_messages(line: Line, entries: list[Entry], next_index: i64) -> None
         restored.expires_at = entry.expires_at
         if entry.expires_at != 0:
             line.queue.expect_expiry()
+        if hides(entry.message.header):
+            line.queue.hide_copies()
         restored.deliveries = entry.deliveries
         restored.state = entry.state
         restored.file = entry.file

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from amqbroker.core.dead_letters import shown
 from amqbroker.core.definitions import short
 from amqbroker.exchanges.base import Table
 from amqbroker.exchanges.registry import TRACE_EXCHANGE
@@ -43,7 +44,7 @@ def _copy(channel: Channel, message: Message, exchange: str, key: str, facts: Ta
     if trace is None or exchange == TRACE_EXCHANGE or not trace.has_bindings():
         return
     client = channel.client
-    properties = decode_properties(message.header)
+    properties = decode_properties(shown(message.header))
     headers: Table = {
         "exchange_name": exchange,
         "routing_keys": [_key_of(message)],

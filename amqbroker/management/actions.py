@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from amqbroker.core.broker import Broker
 from amqbroker.core.client import Client
+from amqbroker.core.dead_letters import shown
 from amqbroker.core.names import queue_resource
 from amqbroker.core.queue import Queue
 from amqbroker.management.errors import BAD_ARGUMENT, NOT_FOUND, REFUSED, ManagementError
@@ -161,7 +162,7 @@ def shown_message(
         message.address[end + 1 :].decode("utf-8", "surrogateescape"),
         redelivered,
         deliveries,
-        table_to_json(dict(decode_properties(message.header))),
+        table_to_json(dict(decode_properties(shown(message.header)))),
         len(message.body),
         encoding,
         payload,

@@ -151,7 +151,7 @@ def test_histories_are_those_of_a_slow_model(
 
 
 VALUES = st.sampled_from(
-    [{}, {"message_id": "1"}, {"expiration": "9"}, {"headers": {"CC": ["c"]}}, {"priority": 2}]
+    [{}, {"message_id": "1"}, {"expiration": "9"}, {"headers": {"CC": ["c"], "BCC": ["d"]}}, {}]
 )
 
 
@@ -186,7 +186,7 @@ def test_letters_that_share_are_as_if_they_did_not(
             made, alone = maker.make(message, death), make_letter(message, death)
             for name in ("address", "header", "body", "persistent", "bits", "cost"):
                 assert getattr(made.message, name) == getattr(alone.message, name)
-            assert made.keys == alone.keys
+            assert (made.keys, made.hides) == (alone.keys, alone.hides)
             assert made.deaths.entries == alone.deaths.entries
             # One that died once more.
             message = made.message
@@ -219,6 +219,22 @@ def test_a_letter_keeps_its_history_and_a_republished_one_does_not() -> None:
     assert [death["count"] for death in deaths_of(die(letter).message)] == [2]
     letter.header = subject.unmarked(letter.header)
     assert [death["count"] for death in deaths_of(die(letter).message)] == [1]
+
+
+def test_hidden_keys_are_shown_to_nobody() -> None:
+    message = make_message("x", "k", headers={"a": 1, "BCC": ["c", 2], "b": "BCC"})
+    assert subject.hides(message.header)
+    shown = subject.shown(message.header)
+    assert properties.headers_of(shown) == {"a": 1, "b": "BCC"}
+    # It has the octets of one still, but that is a value.
+    assert subject.shown(shown) is shown
+    letter = die(message)
+    assert (letter.keys, letter.hides) == (["k", "c"], True)
+    assert deaths_of(letter.message)[0]["routing-keys"] == ["k"]
+    assert die(letter.message, "r").keys == ["k", "c"]
+    keyed = die(message, key="l")
+    assert (keyed.keys, keyed.hides) == (["l"], False)
+    assert "BCC" not in headers_of(keyed.message)
 
 
 def test_publishers_can_be_believed() -> None:

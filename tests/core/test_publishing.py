@@ -13,6 +13,7 @@ from amqbroker.errors import PRECONDITION_FAILED, ChannelException
 from amqbroker.exchanges.base import Table
 from amqbroker.wire.properties import encode_header
 from tests.core.house import House
+from tests.core.test_paging_model import SmallHouse
 from tests.semantics.peer import Channel
 
 
@@ -193,3 +194,42 @@ def test_a_message_to_many_queues_is_one_message(house: House, ch: Channel) -> N
     assert [entry.redelivered for entry in entries] == [True, False, False]
     assert isinstance(ch.call(Queue.Purge(queue="q1"), Queue.PurgeOk), Queue.PurgeOk)
     assert house.queue("q2").line.ready.count == 1
+
+
+HIDDEN = Basic.Properties(delivery_mode=2, headers={"BCC": ["dead"], "mine": 1})
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_hidden_keys_outlive_a_restart_and_stay_hidden(on_disk: bool) -> None:
+    house = SmallHouse() if on_disk else House()
+    ch = house.channel()
+    ch.declare_queue("q", durable=True, arguments={"x-dead-letter-exchange": ""})
+    ch.fill("q", b"1", b"2", properties=HIDDEN)
+    house.advance(1)
+    house.restart(clean=False)
+    ch = house.channel()
+    ch.declare_queue("dead")
+    assert house.queue("q").line.is_loaded() is not on_disk
+    consumer = house.channel()
+    consumer.qos(1)
+    consumer.consume("q")
+    message = consumer.expect_delivery(b"1")
+    assert message.headers == {"mine": 1}
+    message = ch.must_get("q")
+    assert (message.body, message.headers) == (b"2", {"mine": 1})
+    ch.reject(message.tag, requeue=False)
+    ch.wait_ready("dead", 1)
+    assert "BCC" not in ch.must_get("dead").headers
+
+
+def test_hidden_keys_are_returned_to_nobody(house: House, ch: Channel) -> None:
+    ch.publish(b"1", key="nowhere", properties=HIDDEN, mandatory=True)
+    assert ch.expect_return().headers == {"mine": 1}
+
+
+def test_a_queue_without_hidden_keys_sends_messages_as_they_are(house: House, ch: Channel) -> None:
+    ch.declare_queue("q")
+    ch.fill("q", b"1", properties=Basic.Properties(headers={"CC": ["c"]}))
+    assert not house.queue("q").edits
+    ch.fill("q", b"2", properties=HIDDEN)
+    assert house.queue("q").edits

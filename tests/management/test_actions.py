@@ -133,6 +133,11 @@ def test_messages_are_shown_as_they_are() -> None:
     assert binary[5:] == [2, "base64", "/wA="]
 
 
+def test_hidden_keys_are_not_shown() -> None:
+    made = actions.make_message("x", "k", {"headers": {"BCC": ["a"], "b": 1}}, b"")
+    assert actions.shown_message(made, False, 0, 1)[4] == {"headers": {"b": 1}}
+
+
 def test_a_long_body_is_cut_between_characters() -> None:
     row = actions.shown_message(make_message("aéé".encode()), False, 0, 4)
     assert row[5:] == [5, "string", "aé"]

@@ -152,6 +152,37 @@ def test_fact_211_own_keys_are_kept(bench: Bench) -> None:
 
 
 @fact(211)
+def test_fact_211_hidden_keys_are_kept(bench: Bench) -> None:
+    """BCC keys lead dead letters from one queue to the next, and nobody sees them."""
+    ch = bench.channel()
+    source, between, last = bench.name("x"), bench.name("between"), bench.name("last")
+    queue, other = bench.name(), bench.name("other")
+    for exchange, kind in ((source, "fanout"), (between, "fanout"), (last, "direct")):
+        ch.declare_exchange(exchange, kind)
+    ch.declare_queue(queue, arguments={"x-dead-letter-exchange": between})
+    ch.declare_queue(other, arguments={"x-dead-letter-exchange": last})
+    ch.bind(queue, source)
+    ch.bind(other, between)
+    keys = [bench.name(key) for key in ("k", "copy", "hidden")]
+    for key in keys:
+        ch.declare_queue(key)
+        ch.bind(key, last, key)
+    headers: FieldTable = {"BCC": [keys[2]], "CC": [keys[1]], "mine": "BCC"}
+    ch.publish(b"1", exchange=source, key=keys[0], headers=headers)
+    for name in (queue, other):
+        ch.wait_ready(name, 1)
+        message = ch.must_get(name)
+        assert "BCC" not in message.headers
+        assert message.headers["mine"] == "BCC"
+        ch.reject(message.tag, requeue=False)
+    for name in keys:
+        message = _wait_get(ch, name)
+        assert "BCC" not in message.headers
+        assert message.headers["CC"] == [keys[1]]
+        assert [death["routing-keys"] for death in _deaths(message)] == [keys[:2]] * 2
+
+
+@fact(211)
 def test_fact_211_a_configured_key_replaces_all(bench: Bench) -> None:
     ch, queue, dead = _pair(bench)
     copy = bench.name("copy")

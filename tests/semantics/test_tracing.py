@@ -28,7 +28,10 @@ def _traced(bench: Bench) -> tuple[Channel, Channel]:
 def test_fact_242_publishes_are_copied(memory_bench: Bench) -> None:
     ch, watcher = _traced(memory_bench)
     properties = Basic.Properties(
-        content_type="text/plain", priority=3, headers={"mine": "x"}, delivery_mode=2
+        content_type="text/plain",
+        priority=3,
+        headers={"mine": "x", "BCC": ["nobody"]},
+        delivery_mode=2,
     )
     ch.publish(b"body", exchange="", key="q", properties=properties)
     trace = watcher.must_get("traces")
