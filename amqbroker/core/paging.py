@@ -1,7 +1,7 @@
 """Messages that come back from disk, and entries that hold up the journal's oldest file.
 
 A piece of a segment is read by the edge and becomes entries here. What is damaged is stepped over,
-said with file and offset, and counted; a read that fails is tried again a little later, since the
+said with file and offset, and counted; a read that fails is tried again for a while, since the
 cause may pass.
 """
 
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from amqbroker.core.line import Line
     from amqbroker.core.queue import Queue
 
-READ_ATTEMPTS_MAX: Final = 3
+# A disk that is away for a while must not cost messages.
+READ_ATTEMPTS_MAX: Final = 60
+# Of a segment in which something was lost already.
+DAMAGED_ATTEMPTS_MAX: Final = 3
 RETRY_S: Final = 1.0
 
 
@@ -57,7 +60,14 @@ def messages_read(broker: Broker, request: ReadRequest, data: bytes | None, reas
         return
     if data is not None:
         _load(broker, line, request.name, data)
-    elif request.attempts < READ_ATTEMPTS_MAX:
+    elif request.attempts < (DAMAGED_ATTEMPTS_MAX if backlog.is_damaged() else READ_ATTEMPTS_MAX):
+        if request.attempts == 1:
+            broker.log(
+                log.WARNING,
+                f"{request.name}, offset {request.offset}: {reason}; queue '{queue.name}' waits, "
+                "and tries again for a minute",
+                queue=queue.name,
+            )
         broker.timers.set(broker.now + RETRY_S, ReadRetry(broker, request), 0)
         return
     else:

@@ -460,6 +460,10 @@ class Backlog:
         self._searching = True
         return self._end(segment, 0, 0, 0, True)
 
+    def is_damaged(self) -> bool:
+        """Whether something was found missing in the segment that is being read."""
+        return self._reading is not None and self._reading.is_damaged
+
     def forget_read(self) -> None:
         """The piece was not read, and may be asked for again."""
         self.is_reading = False
