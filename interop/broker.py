@@ -30,11 +30,22 @@ class BrokerFailedError(Exception):
 class Broker:
     """A running broker."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path, data: Path) -> None:
-        self._process = process
+    def __init__(self, words: list[str], port: int, log: Path, data: Path) -> None:
+        self._words = words
         self._port = port
         self._log = log
         self._data = data
+        self._process = self._launch()
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as output:
+            return subprocess.Popen(
+                self._words,
+                cwd=SUITE.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
 
     @property
     def uri(self) -> str:
@@ -77,6 +88,16 @@ class Broker:
             raise BrokerFailedError(f"amqbroker ctl {' '.join(arguments)}\n{done.stdout}")
         return done.stdout
 
+    def restart(self, *, kill: bool) -> None:
+        """End the broker, by force if it is to be killed, and start it again as it was."""
+        if kill:
+            self._process.kill()
+            self._process.wait()
+        else:
+            self.stop()
+        self._process = self._launch()
+        self.wait_ready()
+
     def stop(self) -> None:
         """End the broker in order, or by force if it does not listen."""
         if self._process.poll() is None:
@@ -101,15 +122,7 @@ def started(command: str = DEFAULT_COMMAND) -> Iterator[Broker]:
             .replace("{data}", str(data))
             for word in shlex.split(command)
         ]
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                words,
-                cwd=SUITE.parent,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        broker = Broker(process, port, log, data)
+        broker = Broker(words, port, log, data)
         try:
             broker.wait_ready()
             yield broker

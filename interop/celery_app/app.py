@@ -24,6 +24,7 @@ CLASSIC: Final = "classic"
 QUORUM: Final = "quorum"
 PRIORITIES: Final = "priorities"
 AUTOSCALE: Final = "autoscale"
+RESTART: Final = "restart"
 
 #: What each variant of the application changes in the configuration below.
 VARIANTS: Final[dict[str, dict[str, Any]]] = {
@@ -43,6 +44,13 @@ VARIANTS: Final[dict[str, dict[str, Any]]] = {
         "worker_prefetch_multiplier": 1,
     },
     AUTOSCALE: {"worker_prefetch_multiplier": 1},
+    # What a team sets that wants to lose no task with a broker.
+    RESTART: {
+        "task_acks_late": True,
+        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        "broker_transport_options": {"confirm_publish": True},
+        "result_backend": f"file://{os.environ.get(RESULTS_VARIABLE, '/tmp')}",
+    },
 }
 
 VARIANT: Final = os.environ.get(VARIANT_VARIABLE, CLASSIC)

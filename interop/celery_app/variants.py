@@ -1,4 +1,5 @@
-"""The application's other variants: quorum queues, priorities, a pool that scales by itself."""
+"""The application's other variants: quorum queues, priorities, a pool that scales by itself, and a
+broker that ends and comes back."""
 
 from __future__ import annotations
 
@@ -8,8 +9,10 @@ from typing import Any, Final
 from kombu import Exchange
 from kombu.transport.native_delayed_delivery import MAX_LEVEL, level_name
 
+from interop.broker import Broker
 from interop.celery_app import app as tasks
-from interop.celery_app.checks import RESULT_S, Checks, delete_all, expect, wait_until
+from interop.celery_app.checks import RESULT_S, Checks, Worker, delete_all, expect, wait_until
+from interop.clients.python.relay import Relay
 
 _POOL_MAX: Final = 3
 
@@ -68,12 +71,48 @@ class AutoscaleChecks(Checks):
         expect(tasks.add.delay(2, 3).get(RESULT_S), 5, "result afterwards")
 
 
+class RestartChecks(Checks):
+    """A broker of their own, which ends under the worker and is started again."""
+
+    def __init__(self, worker: Worker, relay: Relay, broker: Broker) -> None:
+        super().__init__(worker, relay)
+        self._broker = broker
+
+    def broker_restarted(self) -> None:
+        self._restart(kill=False)
+
+    def broker_killed(self) -> None:
+        self._restart(kill=True)
+
+    def _restart(self, *, kill: bool) -> None:
+        """A task that runs, tasks that wait in the queue and one that waits for its time in the
+        worker: none is lost."""
+        running = tasks.survive.delay()
+        wait_until(lambda: running.id in self._active(), 10, "the first task did not start")
+        later = tasks.now.apply_async(countdown=4)
+        sent = time.time()
+        waiting = [tasks.add.delay(n, n) for n in range(50)]
+        self._broker.restart(kill=kill)
+        expect(running.get(6 * RESULT_S), True, "whether the running task was redelivered")
+        expect([each.get(3 * RESULT_S) for each in waiting], [2 * n for n in range(50)], "results")
+        after = later.get(3 * RESULT_S) - sent
+        assert after > 3.5, f"a task with a countdown of 4 s ran after {after:.1f} s"
+        wait_until(self._answers, 15, "the worker answers no ping")
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self._inspect().ping())
+        except OSError:
+            return False  # a pooled connection of this side, which the broker has ended
+
+
 #: Variant of the application → its checks, and options of its worker beside the usual ones.
 CHECKS: Final[dict[str, tuple[type[Checks], tuple[str, ...]]]] = {
     tasks.CLASSIC: (Checks, ()),
     tasks.QUORUM: (QuorumChecks, ()),
     tasks.PRIORITIES: (PriorityChecks, ("--concurrency", "1")),
     tasks.AUTOSCALE: (AutoscaleChecks, ("--autoscale", f"{_POOL_MAX},1")),
+    tasks.RESTART: (RestartChecks, ()),
 }
 
 
