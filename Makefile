@@ -17,7 +17,7 @@ SOURCES := setup.py pyproject.toml $(shell find amqbroker -name '*.py')
 
 help:
 	@echo 'make run      install the broker (compiled, if there is a C compiler) and start it on 127.0.0.1:5672'
-	@echo 'make demo     run the examples: a work queue, publish and subscribe, a Celery task'
+	@echo 'make demo     run the examples: a work queue, publish and subscribe, a Celery task, administration'
 	@echo 'make test     run the tests'
 	@echo 'make check    formatting, lint, types, and the rules of the house'
 	@echo 'make compile  compile the package in place; make clean goes back to interpreted'

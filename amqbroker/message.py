@@ -59,6 +59,19 @@ class Message:
         self.cost: i64 = MESSAGE_OVERHEAD_BYTES + i64(len(header)) + i64(len(body))
         self.holders: i64 = 0
 
+    def is_absent(self) -> bool:
+        """Whether it stands for one that is only on disk: every other one has a header."""
+        return not self.header
+
+    def body_bytes(self) -> i64:
+        """The size of the body, wherever that is."""
+        return self.channel if not self.header else i64(len(self.body))
+
+
+def absent_message(body_bytes: i64) -> Message:
+    """What stands for a message with a body of this size that is only on disk."""
+    return Message(body_bytes, b"", 0, b"", b"", False)
+
 
 @mypyc_attr(acyclic=True)
 class Entry:

@@ -28,6 +28,7 @@ from amqbroker.core.memory import ReadRequest
 from amqbroker.core.paging import empty_file, messages_read
 from amqbroker.core.queue import last_served
 from amqbroker.core.recovery import restore
+from amqbroker.core.unloading import relieve, store_some
 from amqbroker.errors import INTERNAL_ERROR, ConnectionException, broken_journal
 from amqbroker.message import Entry
 from amqbroker.store.journal import RELIEF, Batch, Journal
@@ -291,8 +292,7 @@ class Node:
                     for line in queue.levels:
                         broker.memory.look_at(line)
             if broker.memory.is_short():
-                can_write = not broker.alarms.disk_is_short()
-                broker.memory.relieve(broker.all_lines(), broker.dead_letters, can_write)
+                relieve(broker)
         if turn.confirming:
             channels = turn.confirming
             turn.confirming = []
@@ -370,6 +370,9 @@ class Node:
             if line.log is not None:
                 redelivered.extend([entry for entry in line.ready.entries() if entry.redelivered])
         redelivered.extend(self._broker.dead_letters.entries())
+        for queue in self._broker.all_queues():
+            if queue.reloading is not None:
+                redelivered.extend(queue.reloading.entries())
         self._journal.stop(redelivered)
         return True
 
@@ -430,6 +433,7 @@ class Node:
         """What goes from memory to segments, or keeps old journal files, goes along."""
         if self._broker.alarms.disk_is_short():
             # It takes more disk before it takes less.
+            self._broker.memory.unloading = False
             return
         memory = self._broker.memory
         number = self._journal.file_to_empty(self._broker.memory_bytes)
@@ -437,6 +441,8 @@ class Node:
             empty_file(self._broker, number)
         if memory.spilling:
             memory.write_some()
+        if memory.unloading:
+            store_some(self._broker)
 
     def take_reads(self) -> list[ReadRequest]:
         """Pieces of segments that are to be read; each is answered with `messages_read`."""

@@ -2,6 +2,7 @@
 
     python benchmarks/memory.py
     python benchmarks/memory.py --scale 0.1 --json
+    python benchmarks/memory.py --only messages
 
 Starts the installed broker for each situation, brings it there, and asks for its status: the
 account, resident memory, and how far they are apart. Then everything goes, and it asks again after
@@ -126,7 +127,7 @@ class Situation:
 
 
 def measure(
-    installed: Installed, what: str, fill: Callable[[Situation], None]
+    installed: Installed, what: str, fill: Callable[[Situation], None], settle_s: float
 ) -> list[dict[str, object]]:
     """One situation, and what is left of it."""
     found: list[dict[str, object]] = []
@@ -140,7 +141,7 @@ def measure(
                 act(situation)
                 if step:
                     # The broker gives memory back when it measures, once a second.
-                    time.sleep(SETTLE_S)
+                    time.sleep(settle_s)
                 status = situation.status()
                 status["what"] = what + step
                 status["grown"] = int(str(status["memory_resident_bytes"])) - int(
@@ -155,6 +156,8 @@ def main() -> int:
     """Measure and report."""
     parser = parser_of(__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="a share of everything")
+    parser.add_argument("--only", default="", help="situations whose names have this")
+    parser.add_argument("--settle", type=float, default=SETTLE_S, help="seconds after draining")
     options = parser.parse_args()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
@@ -174,8 +177,9 @@ def main() -> int:
     ]
     found: list[dict[str, object]] = []
     for what, fill in situations:
-        print(what, file=sys.stderr)
-        found.extend(measure(installed, what, fill))
+        if options.only in what:
+            print(what, file=sys.stderr)
+            found.extend(measure(installed, what, fill, options.settle))
     if options.json:
         print(json.dumps({"broker": str(installed), "situations": found}))
         return 0

@@ -4,6 +4,10 @@
     python -m benchmarks.paging --messages 10000000 --queues 1000
     python -m benchmarks.paging --messages 5000000 --body 1024 --transient
     python -m benchmarks.paging --beside --messages 5000000
+    python -m benchmarks.paging --drop --messages 10000000
+    python -m benchmarks.paging --unacked --messages 5000000
+
+With `--set AMQBROKER_MEMORY_HIGH_WATERMARK=512MiB` and the like the broker has other limits.
 
 Starts a broker of its own on a free port of the loopback, with a data folder that it removes. The
 publisher waits for the confirms of each part, the consumer checks that every message comes once and
@@ -11,7 +15,9 @@ in order. One line of JSON a step: rates in messages a second, memory and disk i
 
 `restart`: the broker is killed with SIGKILL while everything waits; the time is that from the start
 of the process to the first delivery. `beside`: a queue keeps a backlog while messages pass through
-another one; the figure is the disk's use at its highest.
+another one; the figure is the disk's use at its highest. `drop`: how long purge and delete take of
+a queue with ten messages, and with many. `unacked`: a consumer without a limit gets everything and
+acks nothing; then its connection ends, and another consumer gets it all in order.
 """
 
 from __future__ import annotations
@@ -411,6 +417,52 @@ def beside(broker: Broker, folder: Path, arguments: argparse.Namespace) -> None:
     old.take_until(arguments.backlog)
 
 
+def drop(broker: Broker, arguments: argparse.Namespace) -> None:
+    """Purge and delete, of few and of many messages."""
+    client = broker.client()
+    publisher = Publisher(broker.client(), arguments.body, not arguments.transient)
+    for count in (10, arguments.messages):
+        took: list[int] = []
+        for method, answer in (
+            (commands.Queue.Purge(queue="q"), commands.Queue.PurgeOk),
+            (commands.Queue.Delete(queue="q"), commands.Queue.DeleteOk),
+        ):
+            declare = commands.Queue.Declare(queue="q", durable=not arguments.transient)
+            client.call(declare, commands.Queue.DeclareOk)
+            publisher.publish("q", 0, count)
+            start = time.perf_counter()
+            ok = client.call(method, answer)
+            took.append(round((time.perf_counter() - start) * 1e6))
+            assert isinstance(ok, commands.Queue.PurgeOk | commands.Queue.DeleteOk)
+            assert ok.message_count == count
+        show("drop", messages=count, purge_us=took[0], delete_us=took[1])
+
+
+def unacked(broker: Broker, folder: Path, arguments: argparse.Namespace) -> None:
+    """A consumer that acks nothing."""
+    publish_all(broker, folder, ["q"], arguments)
+    client = broker.client()
+    consumer = Consumer(client, "q", arguments.body, False, acks=False)
+    memory_max = 0.0
+    start, processor = time.monotonic(), broker.processor_s()
+    done = 0
+    while done < arguments.messages:
+        done = min(done + PART, arguments.messages)
+        consumer.take_until(done)
+        memory_max = max(memory_max, broker.memory_mib())
+    took = time.monotonic() - start
+    show(
+        "unacked",
+        messages=arguments.messages,
+        rate=round(arguments.messages / took),
+        processor_us=round((broker.processor_s() - processor) / arguments.messages * 1e6, 2),
+        memory_max_mib=round(memory_max, 1),
+        memory_mib=round(broker.memory_mib(), 1),
+    )
+    client.close()
+    drain(broker, folder, ["q"], arguments)
+
+
 def main() -> None:
     """Run the steps."""
     parser = argparse.ArgumentParser(
@@ -423,6 +475,8 @@ def main() -> None:
     parser.add_argument("--no-ack", action="store_true")
     parser.add_argument("--no-drain", action="store_true")
     parser.add_argument("--beside", action="store_true")
+    parser.add_argument("--drop", action="store_true")
+    parser.add_argument("--unacked", action="store_true")
     parser.add_argument("--backlog", type=int, default=20_000, help="messages of the old queue")
     parser.add_argument("--folder", default=None, help="where the data folder is made")
     parser.add_argument("--set", action="append", default=[], help="a variable of the broker")
@@ -432,6 +486,12 @@ def main() -> None:
     try:
         if arguments.beside:
             beside(broker, folder, arguments)
+            return
+        if arguments.drop:
+            drop(broker, arguments)
+            return
+        if arguments.unacked:
+            unacked(broker, folder, arguments)
             return
         drain_memory(broker, arguments)
         names = [f"q{number:05d}" for number in range(arguments.queues)]

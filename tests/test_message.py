@@ -27,6 +27,15 @@ def test_a_new_entry_was_never_journaled_nor_delivered() -> None:
     assert not entry.redelivered
 
 
+def test_one_that_is_only_on_disk_has_a_size() -> None:
+    absent = message.absent_message(70_000)
+    assert absent.is_absent()
+    assert absent.body_bytes() == 70_000
+    assert absent.body == b""
+    assert not _message().is_absent()
+    assert _message().body_bytes() == 4
+
+
 def test_the_states_of_an_entry_differ() -> None:
     states = {message.VOLATILE, message.PENDING, message.WRITTEN, message.SETTLED}
     assert len(states) == 4

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64
 
+from amqbroker.message import ENTRY_OVERHEAD_BYTES
+
 if TYPE_CHECKING:
     from amqbroker.core.broker import Broker
     from amqbroker.core.client import Client
@@ -26,7 +28,7 @@ DURABLE_BYTES: Final = 1_150
 BINDING_BYTES: Final = 850
 ROUTE_BYTES: Final = 400
 # The place of an outstanding delivery in the list of its channel; the message is counted with all
-# others.
+# others, or is only on disk.
 UNACKED_BYTES: Final = 10
 
 
@@ -84,6 +86,7 @@ def take_account(broker: Broker, base: i64) -> Account:
     """Count. It takes some milliseconds with tens of thousands of connections and queues."""
     account = Account(base)
     account.messages = broker.memory.bytes
+    account.unacked = broker.memory.unloaded * ENTRY_OVERHEAD_BYTES
     account.buffers = broker.journal.encoded_bytes()
     for client in broker.clients.values():
         _add_client(account, client)

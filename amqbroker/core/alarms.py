@@ -20,8 +20,6 @@ DISK: Final = "disk"
 MEMORY_DIVISOR: Final = 20
 # The disk must have this share of its limit more before its alarm ends.
 DISK_DIVISOR: Final = 10
-# Without this share of the watermark in the account there is no alarm.
-ACCOUNTED_DIVISOR: Final = 2
 # Before the edge says how much memory there is.
 NO_WATERMARK: Final = -1
 
@@ -40,11 +38,14 @@ class Alarms:
         "disk_is_low",
         "memory_bytes",
         "memory_is_low",
+        "memory_peak",
         "memory_watermark",
     )
 
     def __init__(self) -> None:
         self.memory_bytes: i64 = 0
+        # The most that was ever accounted for.
+        self.memory_peak: i64 = 0
         self.memory_watermark: i64 = NO_WATERMARK
         self.memory_is_low = False
         self.disk_free_bytes: i64 = 0
@@ -55,16 +56,19 @@ class Alarms:
     def measure_memory(self, resident_bytes: i64, accounted_bytes: i64) -> None:
         """The process has so much memory, and so much of it is accounted for.
 
-        What is far beyond the account is free, and kept by an allocator that could not give it
-        back: new messages take that first, so it blocks nobody.
+        What was accounted for once and is no more may be free, and kept by an allocator that could
+        not give it back: new messages take that first, so it blocks nobody. Whatever else is
+        resident counts, whether the account knows it or not.
         """
         self.memory_bytes = resident_bytes
+        self.memory_peak = max(self.memory_peak, accounted_bytes)
+        used = max(accounted_bytes, resident_bytes - (self.memory_peak - accounted_bytes))
         watermark = self.memory_watermark
-        if watermark == NO_WATERMARK or accounted_bytes <= watermark // ACCOUNTED_DIVISOR:
+        if watermark == NO_WATERMARK:
             self.memory_is_low = False
-        elif resident_bytes > watermark:
+        elif used > watermark:
             self.memory_is_low = True
-        elif resident_bytes <= watermark - watermark // MEMORY_DIVISOR:
+        elif used <= watermark - watermark // MEMORY_DIVISOR:
             self.memory_is_low = False
 
     def measure_disk(self, free_bytes: i64) -> None:

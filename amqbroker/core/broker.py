@@ -62,6 +62,8 @@ class Broker:
         # How long a delivery may be outstanding where neither consumer nor queue says it.
         self.consumer_timeout_ms: i64 = config.limits.consumer_timeout_ms or NO_LIMIT
         self.clients: dict[int, Client] = {}
+        # Channels of no connection: an administrator's, while they look at messages.
+        self.own_channels: list[Channel] = []
         self.open_connections = 0
         # Clients whose consumers wait for room in their output buffer.
         self.awaiting_room = 0
@@ -133,6 +135,14 @@ class Broker:
     def all_lines(self) -> list[Line]:
         """Every line of every queue."""
         return [line for queue in self.all_queues() for line in queue.lines()]
+
+    def channels(self) -> list[Channel]:
+        """Every channel that may have something outstanding."""
+        found = [
+            channel for client in self.clients.values() for channel in client.channels.values()
+        ]
+        found.extend(self.own_channels)
+        return found
 
     def is_durable(self, position: i64) -> bool:
         """Whether the journal has reached this position; 0 is always reached."""

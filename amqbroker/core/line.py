@@ -14,14 +14,23 @@ RabbitMQ does it, and clients count on it).
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 from mypy_extensions import i64
 
 from amqbroker.core.entry import QueueEntry
 from amqbroker.core.memory import NOTHING, READ_BYTES, SMALL_READ_BYTES, ReadRequest
-from amqbroker.core.ready import Ready
-from amqbroker.message import ENTRY_OVERHEAD_BYTES, PENDING, VOLATILE, Entry, Message
+from amqbroker.core.ready import Ready, index_of
+from amqbroker.message import (
+    ENTRY_OVERHEAD_BYTES,
+    IN_SEGMENT,
+    PENDING,
+    SETTLED,
+    VOLATILE,
+    WRITTEN,
+    Entry,
+    Message,
+)
 from amqbroker.store.backlog import SEGMENT_MESSAGES_MAX, SEGMENT_SIZE_MAX, Backlog
 from amqbroker.store.queue_log import QueueLog
 
@@ -39,9 +48,12 @@ class Line:
 
     __slots__ = (
         "backlog",
+        "came_back",
         "flying",
         "flying_back",
         "flying_bytes",
+        "flying_out",
+        "flying_out_bytes",
         "id",
         "keeps_all",
         "log",
@@ -65,10 +77,15 @@ class Line:
         self.backlog: Backlog | None = None
         # While its tail goes to disk: how many bytes shall be left of it, else -1.
         self.spill_down_to: i64 = -1
-        # What is in the batch that is being written to disk, of the tail and of what came back.
+        # How often messages came back that are on disk only, and whose log does not know it.
+        self.came_back: dict[int, int] = {}
+        # What is in the batch that is being written to disk, of the tail, of what came back, and of
+        # what is out for delivery.
         self.flying: list[Entry] = []
         self.flying_back: list[Entry] = []
         self.flying_bytes: i64 = 0
+        self.flying_out: list[QueueEntry] = []
+        self.flying_out_bytes: i64 = 0
         # How much is read at once.
         self.window: i64 = SMALL_READ_BYTES
         self.ready = Ready()
@@ -90,11 +107,42 @@ class Line:
 
     def settle(self, entry: QueueEntry) -> None:
         """This entry is done with, for ever."""
-        self.memory.release(entry.message)
+        if entry.file == IN_SEGMENT and entry.message.is_absent():
+            self._settle_absent(entry)
+        else:
+            self.memory.release(entry.message)
         if entry.state != VOLATILE:
             log = self.log
             if log is not None:
                 log.settle(entry)
+
+    def _settle_absent(self, entry: QueueEntry) -> None:
+        self.memory.unloaded -= 1
+        if entry.state == VOLATILE and self.backlog is not None:
+            self.backlog.hold_out(entry.index, -1)
+
+    def put_back(self, entries: list[QueueEntry]) -> None:
+        """Outstanding entries are ready again, at their places. Those that are only on disk are
+        read when they are wanted."""
+        absent = [entry for entry in entries if entry.message.is_absent()]
+        if not absent:
+            self.ready.put_back(entries)
+            return
+        if len(absent) < len(entries):
+            self.ready.put_back([entry for entry in entries if not entry.message.is_absent()])
+        absent.sort(key=index_of)
+        backlog = self._make_backlog()
+        # What was taken since is in no segment: its indexes must not lie inside of one.
+        backlog.seal()
+        left = backlog.give_back([cast("Entry", entry) for entry in absent])
+        assert not left, left[0].index
+        for entry in absent:
+            if entry.state == VOLATILE:
+                if self.queue.rules.counts_deliveries:
+                    self.came_back[entry.index] = entry.deliveries
+                backlog.hold_out(entry.index, -1)
+        self.memory.unloaded -= len(absent)
+        self.ready.went_back(len(absent), backlog.next_index)
 
     def purge(self) -> None:
         """Drop every ready message."""
@@ -104,6 +152,7 @@ class Line:
         if self.backlog is not None:
             self.backlog.drop_unread()
             self._settle_dropped(self.backlog)
+            self.came_back = {}
 
     def close(self) -> None:
         """The queue is deleted, and everything with it."""
@@ -170,20 +219,23 @@ class Line:
         ready.disk_next = backlog.next_index
         if self.log is not None:
             self.log.stored(entries)
-        if not self.flying and not self.flying_back:
-            self.memory.stored.append(self)
+        self._takes_off()
         self.flying.extend(entries)
         self.flying_bytes += cost
         self.memory.flying_bytes += cost
         return 0 if at_once else extra
 
-    def give_back(self, dying: list[QueueEntry], can_write: bool) -> i64:
+    def _takes_off(self) -> None:
+        """Something of this line will be in the next batch: it wants to know how that ends."""
+        if not self.flying and not self.flying_back and not self.flying_out:
+            self.memory.stored.append(self)
+
+    def give_back(self, bounds: list[int], can_write: bool) -> i64:
         """What was read ahead, and what came back, goes to disk again; what that gains, in bytes.
 
-        What a segment has is read once more. What came back and is in none is written to one, if it
-        is much, the disk takes it, and nothing lies in between that the journal has: what is out
-        for delivery, is `dying` on its way to other queues, has a count of deliveries, or was
-        settled just now.
+        What a segment has is read once more. What came back and is in none is written to one, if
+        it is much, the disk takes it, and no index of `bounds` lies in between: those of messages
+        that are in memory and not ready.
         """
         ready = self.ready
         backlog = self._make_backlog()
@@ -193,69 +245,126 @@ class Line:
         self.window = SMALL_READ_BYTES
         before = ready.head_cost()
         taken = ready.cut_head()
-        counted: list[Entry] = []
-        if self.queue.rules.counts_deliveries:
-            # How often a message was delivered is not written to its segment once more.
-            counted = [entry for entry in taken if entry.deliveries > 0]
-            taken = [entry for entry in taken if entry.deliveries == 0]
         left = backlog.give_back(taken)
+        counts = self.queue.rules.counts_deliveries
         place: i64 = 0
         for entry in taken:
             if place < len(left) and entry is left[place]:
                 place += 1
             else:
+                if counts and entry.deliveries > 0 and entry.state == VOLATILE:
+                    self.came_back[entry.index] = entry.deliveries
                 self.memory.release(entry.message)
-        others = [entry.index for entry in counted]
-        others += [entry.index for entry in dying if entry.line is self]
-        stay = self._store_returned(left, others) if can_write else left
-        ready.keep(stay + counted, backlog.next_index)
+        stay = self._store_returned(left, bounds) if can_write else left
+        ready.keep(stay, backlog.next_index)
         return before - ready.head_cost()
 
-    def _store_returned(self, entries: list[Entry], others: list[int]) -> list[Entry]:
-        """Write what came back to segments of its own, in which these other indexes do not lie;
-        what stays in memory."""
-        out = (
-            self.queue.outstanding_indexes() if len(entries) >= self.memory.back_count_min else None
-        )
-        if out is None:
-            return entries
-        if self.log is not None:
-            # A start counts what is settled behind the record of a segment as one of its messages.
-            others += self.log.settling()
-        out = sorted(out + others)
+    def _store_returned(self, entries: list[Entry], bounds: list[int]) -> list[Entry]:
+        """Write what came back to segments of its own; what stays in memory."""
         backlog = self._make_backlog()
         stay: list[Entry] = []
+        limits = sorted(bounds + self.ready.indexes())
         start: i64 = 0
         while start < len(entries):
-            first = entries[start].index
-            # No segment, and nothing else that the journal has, may lie inside.
-            bound = backlog.gap(first)
-            place = bisect_left(out, first)
-            if place < len(out):
-                bound = min(bound, out[place])
-            end = start
-            while (
-                end < len(entries)
-                and entries[end].index < bound
-                and end - start < SEGMENT_MESSAGES_MAX
-            ):
-                end += 1
-            group = entries[start : max(end, start + 1)]
+            group = self._group(entries, start, limits)
             start += len(group)
             if len(group) < self.memory.back_count_min:
                 stay.extend(group)
                 continue
-            backlog.insert(self.memory.writer, group)
+            holes = backlog.insert(self.memory.writer, group)
             if self.log is not None:
                 self.log.stored(group)
-            if not self.flying and not self.flying_back:
-                self.memory.stored.append(self)
+                self.log.settle_ranges(holes)
+            self._takes_off()
             self.flying_back.extend(group)
             for entry in group:
                 cost = entry.message.cost + ENTRY_OVERHEAD_BYTES
                 self.flying_bytes += cost
                 self.memory.flying_bytes += cost
         return stay
+
+    def _group(self, entries: list[Entry], start: i64, limits: list[int]) -> list[Entry]:
+        """From `start` on, what can be in one segment: no other segment may lie inside, and none of
+        these indexes."""
+        first = entries[start].index
+        bound = self._make_backlog().gap(first)
+        place = bisect_left(limits, first)
+        if place < len(limits):
+            bound = min(bound, limits[place])
+        end = start + 1
+        size: i64 = entries[start].message.cost
+        while (
+            end < len(entries)
+            and entries[end].index < bound
+            and end - start < SEGMENT_MESSAGES_MAX
+            and size < SEGMENT_SIZE_MAX
+        ):
+            size += entries[end].message.cost
+            end += 1
+        return entries[start:end]
+
+    # What is out for delivery.
+
+    def unload(self, entry: QueueEntry) -> bool:
+        """Let go of the message of an entry that is out for delivery, if a segment has it."""
+        backlog = self.backlog
+        segment = backlog.copy_of(entry.index) if backlog is not None else None
+        if backlog is None or segment is None:
+            return False
+        if segment.can_read_again():
+            if entry.state == VOLATILE:
+                backlog.hold_out(entry.index, 1)
+            self.memory.unload(entry)
+        return True
+
+    def store_out(self, entries: list[Entry], bounds: list[int], bytes_max: i64) -> i64:
+        """Write about so much of what is out for delivery, in index order and in no segment, to
+        segments of its own; how much that was. `bounds` as of `give_back`."""
+        backlog = self._make_backlog()
+        limits = sorted(bounds + self.ready.indexes())
+        stored: i64 = 0
+        start: i64 = 0
+        while start < len(entries) and stored < bytes_max:
+            group = self._group(entries, start, limits)
+            start += len(group)
+            if len(group) < self.memory.back_count_min:
+                continue
+            holes = backlog.insert_out(self.memory.writer, group)
+            if self.log is not None:
+                self.log.stored(group)
+                self.log.settle_ranges(holes)
+            self._takes_off()
+            for entry in group:
+                # To the log it is done with, so far as that is the journal's.
+                if entry.state == SETTLED:
+                    entry.state = WRITTEN
+                entry.file = IN_SEGMENT
+                self.flying_out.append(cast("QueueEntry", entry))
+                stored += entry.message.cost + ENTRY_OVERHEAD_BYTES
+        self.flying_out_bytes += stored
+        self.memory.flying_bytes += stored
+        return stored
+
+    def out_landed(self) -> None:
+        """What is out for delivery and was on its way to disk is there."""
+        out = self._end_flight_out()
+        if self.queue.deleted:
+            return
+        backlog = self._make_backlog()
+        for entry in out:
+            if entry.outstanding:
+                self.unload(entry)
+        for entry in out:
+            if entry.state == VOLATILE:
+                # If it is nowhere any more, nobody wants its segment.
+                backlog.hold_out(entry.index, 0)
+
+    def _end_flight_out(self) -> list[QueueEntry]:
+        out = self.flying_out
+        self.flying_out = []
+        self.memory.flying_bytes -= self.flying_out_bytes
+        self.flying_out_bytes = 0
+        return out
 
     def _make_backlog(self) -> Backlog:
         backlog = self.backlog
@@ -299,6 +408,10 @@ class Line:
         self.flying_back = []
         self.memory.flying_bytes -= self.flying_bytes
         self.flying_bytes = 0
+        for entry in self._end_flight_out():
+            entry.file = 0
+            if entry.state == WRITTEN:
+                entry.state = SETTLED
 
     def is_loaded(self) -> bool:
         """Whether the first ready message, if there is one, is in memory."""

@@ -2,7 +2,8 @@
 
 `bytes` is kept exactly: a message counts once, however many queues hold it, from the moment that a
 queue gets it until the last one has settled it or put it on disk. What is out for delivery counts
-too; only what waits can go to disk.
+too. What is out and goes to disk as well (unloading.py) keeps a place in its queue and its channel,
+and counts in `unloaded` instead.
 
 A queue's tail goes to disk, oldest first, when the tail alone is too long, or, the longest tails
 first, when all messages together take more than `bytes_max`. It goes in pieces, a few with each
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64
 
-from amqbroker.message import ENTRY_OVERHEAD_BYTES, Message
+from amqbroker.message import ENTRY_OVERHEAD_BYTES, Message, absent_message
 from amqbroker.store.backlog import (
     SEGMENT_MESSAGES_MAX,
     SEGMENT_SIZE_MAX,
@@ -31,9 +32,9 @@ from amqbroker.store.backlog import (
 from amqbroker.store.segments import SegmentWriter
 
 if TYPE_CHECKING:
-    from amqbroker.core.discard import DeadLettering
     from amqbroker.core.entry import QueueEntry
     from amqbroker.core.line import Line
+    from amqbroker.core.reloading import Reloading
 
 MIB: Final = 1024 * 1024
 QUEUE_BYTES_MAX: Final = 128 * MIB
@@ -66,6 +67,8 @@ IDLE_DIVISOR: Final = 128
 READ_BYTES: Final = MIB
 READ_AHEAD_BYTES: Final = 4 * MIB
 SMALL_READ_BYTES: Final = 64 * 1024
+# Bodies of up to this size that are not in memory share what stands for them.
+SHARED_SIZE_MAX: Final = 16 * 1024
 # Of `Line.spill`: there was none.
 NOTHING: Final = -1
 
@@ -74,7 +77,7 @@ NOTHING: Final = -1
 class ReadRequest:
     """A piece of a segment to be read; the answer goes to `Node.messages_read`."""
 
-    __slots__ = ("attempts", "generation", "length", "line", "name", "offset")
+    __slots__ = ("attempts", "generation", "length", "line", "name", "offset", "reloading")
 
     def __init__(self, line: Line, piece: SegmentPiece) -> None:
         self.line = line
@@ -83,6 +86,8 @@ class ReadRequest:
         self.length: i64 = piece.length
         self.generation: i64 = piece.generation
         self.attempts = 1
+        # Who wants it, if it is not for the queue's head.
+        self.reloading: Reloading | None = None
 
 
 @final
@@ -90,6 +95,7 @@ class Memory:
     """The account of one node. `outbox` is the journal's."""
 
     __slots__ = (
+        "_absent",
         "_idle_until",
         "back_count_min",
         "back_min",
@@ -102,6 +108,8 @@ class Memory:
         "reads",
         "spilling",
         "stored",
+        "unloaded",
+        "unloading",
         "writer",
     )
 
@@ -123,7 +131,11 @@ class Memory:
         self.reads: list[ReadRequest] = []
         # Lines with messages in the batch that is being written.
         self.stored: list[Line] = []
-        # Nothing can be gained up to here: all of it is out for delivery.
+        # What is out for delivery and only on disk; and whether more of that is to go there.
+        self.unloaded: i64 = 0
+        self.unloading = False
+        self._absent: dict[int, Message] = {}
+        # Nothing can be gained up to here.
         self._idle_until: i64 = 0
 
     def hold(self, message: Message) -> None:
@@ -141,6 +153,19 @@ class Memory:
         if holders == 0:
             self.bytes -= message.cost
         self.bytes -= ENTRY_OVERHEAD_BYTES
+
+    def unload(self, entry: QueueEntry) -> None:
+        """This entry is out for delivery, and its message is on disk: let go of it here."""
+        message = entry.message
+        size: i64 = len(message.body)
+        absent = self._absent.get(size)
+        if absent is None:
+            absent = absent_message(size)
+            if size <= SHARED_SIZE_MAX:
+                self._absent[size] = absent
+        self.release(message)
+        entry.message = absent
+        self.unloaded += 1
 
     # Who goes to disk.
 
@@ -172,17 +197,25 @@ class Memory:
     def is_short(self) -> bool:
         """Whether `relieve` is wanted."""
         staying = self.bytes - self.flying_bytes
-        return staying > self.bytes_max and not self.spilling and staying > self._idle_until
+        if staying <= self.bytes_max or staying <= self._idle_until:
+            return False
+        return not self.spilling and not self.unloading
 
     def must_wait(self) -> bool:
         """Whether publishers must wait, since messages come faster than the disk takes them."""
-        return self.bytes > self.bytes_max and (self.flying_bytes > 0 or bool(self.spilling))
+        if self.bytes <= self.bytes_max:
+            return False
+        return self.flying_bytes > 0 or bool(self.spilling) or self.unloading
 
-    def relieve(self, lines: list[Line], dead_letters: DeadLettering, can_write: bool) -> None:
-        """All messages together take too much: the longest of these tails go to disk. It can be
-        full: then only what it has already goes."""
+    def excess(self) -> i64:
+        """Under pressure, so much is to go."""
         staying = self.bytes - self.flying_bytes
-        excess = staying - self.bytes_max + self.bytes_max // SPARE_DIVISOR
+        return staying - self.bytes_max + self.bytes_max // SPARE_DIVISOR
+
+    def relieve(self, lines: list[Line]) -> i64:
+        """All messages together take too much: the longest of these tails go to disk; how much must
+        go besides."""
+        excess = self.excess()
         lines.sort(key=tail_cost, reverse=True)
         for line in lines:
             cost = line.ready.tail_cost()
@@ -190,20 +223,25 @@ class Memory:
                 break
             self.spill(line, 0)
             excess -= cost
-        if excess > 0:
-            self._give_back(lines, excess, dead_letters.entries(), can_write)
-        self._idle_until = staying + self.bytes_max // IDLE_DIVISOR if not self.spilling else 0
+        return excess
 
-    def _give_back(
-        self, lines: list[Line], excess: i64, dying: list[QueueEntry], can_write: bool
+    def give_back(
+        self, lines: list[Line], excess: i64, bounds: dict[int, list[int]], can_write: bool
     ) -> None:
         """That is not enough: what was read ahead for consumers that are busy goes back to disk,
-        and messages that came back."""
+        and messages that came back. `bounds`, by the line's id, and `can_write` are as of
+        `Line.give_back`."""
         lines.sort(key=idle_cost, reverse=True)
         for line in lines:
             if excess <= 0 or idle_cost(line) < self.back_min:
                 break
-            excess -= line.give_back(dying, can_write)
+            excess -= line.give_back(bounds.get(line.id, []), can_write)
+
+    def relieved(self) -> None:
+        """That was all that could be done: look again when there is more to be gained."""
+        staying = self.bytes - self.flying_bytes
+        is_done = bool(self.spilling) or self.unloading
+        self._idle_until = 0 if is_done else staying + self.bytes_max // IDLE_DIVISOR
 
     def write_some(self) -> None:
         """Put some of what is to go to disk into the next batch."""
@@ -228,6 +266,7 @@ class Memory:
         for line in self.stored:
             if is_on_disk:
                 line.landed()
+                line.out_landed()
             else:
                 line.come_back()
             line.queue.wake()

@@ -1,7 +1,7 @@
 """Messages that come back from disk, and entries that hold up the journal's oldest file.
 
 A piece of a segment is read by the edge and becomes entries here. What is damaged is stepped over,
-said with file and offset, and counted; a read that fails is tried again a little later, since the
+said with file and offset, and counted; a read that fails is tried again for a while, since the
 cause may pass.
 """
 
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from amqbroker.core.line import Line
     from amqbroker.core.queue import Queue
 
-READ_ATTEMPTS_MAX: Final = 3
+# A disk that is away for a while must not cost messages.
+READ_ATTEMPTS_MAX: Final = 60
+# Of a segment in which something was lost already.
+DAMAGED_ATTEMPTS_MAX: Final = 3
 RETRY_S: Final = 1.0
 
 
@@ -44,6 +47,12 @@ class ReadRetry(TimerTarget):
 
 def messages_read(broker: Broker, request: ReadRequest, data: bytes | None, reason: str) -> None:
     """A piece was read, or could not be for this reason."""
+    if request.reloading is not None:
+        if data is None and request.attempts < READ_ATTEMPTS_MAX:
+            broker.timers.set(broker.now + RETRY_S, ReadRetry(broker, request), 0)
+        else:
+            request.reloading.piece_read(broker, request, data, reason)
+        return
     line = request.line
     queue = line.queue
     backlog = line.backlog
@@ -51,7 +60,14 @@ def messages_read(broker: Broker, request: ReadRequest, data: bytes | None, reas
         return
     if data is not None:
         _load(broker, line, request.name, data)
-    elif request.attempts < READ_ATTEMPTS_MAX:
+    elif request.attempts < (DAMAGED_ATTEMPTS_MAX if backlog.is_damaged() else READ_ATTEMPTS_MAX):
+        if request.attempts == 1:
+            broker.log(
+                log.WARNING,
+                f"{request.name}, offset {request.offset}: {reason}; queue '{queue.name}' waits, "
+                "and tries again for a minute",
+                queue=queue.name,
+            )
         broker.timers.set(broker.now + RETRY_S, ReadRetry(broker, request), 0)
         return
     else:
@@ -96,6 +112,8 @@ def _load(broker: Broker, line: Line, name: str, data: bytes) -> None:
             entry.deliveries = reader.deliveries
             if counts is not None:
                 entry.deliveries = counts.of(reader.index, reader.deliveries)
+            if line.came_back:
+                entry.deliveries = line.came_back.pop(entry.index, entry.deliveries)
             flags = reader.flags
             entry.file = IN_SEGMENT
             if flags & KEPT != 0:
@@ -148,11 +166,10 @@ def empty_file(broker: Broker, number: int) -> None:
             line.memory.spill(line, 0)
         found.extend(_in_file(line.ready.entries(), number))
     found.extend(_in_file(broker.dead_letters.entries(), number))
-    for client in broker.clients.values():
-        for channel in client.channels.values():
-            found.extend(_in_file(channel.unacked.entries(), number))
-            if channel.transaction is not None:
-                found.extend(_in_file(channel.transaction.taken(), number))
+    for channel in broker.channels():
+        found.extend(_in_file(channel.unacked.entries(), number))
+        if channel.transaction is not None:
+            found.extend(_in_file(channel.transaction.taken(), number))
     journal.rewrite(found)
 
 

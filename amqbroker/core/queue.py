@@ -21,6 +21,7 @@ from amqbroker.core.entry import QueueEntry
 from amqbroker.core.expiry import drop_expired, set_head_timer
 from amqbroker.core.held import HeldGet
 from amqbroker.core.line import Line
+from amqbroker.core.reloading import Reloading, has_absent
 from amqbroker.core.rules import NO_LIMIT, Rules
 from amqbroker.core.timers import Timer
 from amqbroker.exchanges.base import Table
@@ -75,6 +76,7 @@ class Queue:
         "line",
         "name",
         "owner",
+        "reloading",
         "rules",
         "served",
         "serving",
@@ -127,6 +129,8 @@ class Queue:
         self.holds_back = False
         # This queue is full, and dead letters wait for room in it.
         self.is_awaited = False
+        # Dead letters that come from disk first, and those behind them.
+        self.reloading: Reloading | None = None
         # When this queue last sent or dropped anything, on the turn's count.
         self.served: i64 = 0
         # Whether messages may expire, or there may be too many: has_rules is asked on the way of
@@ -253,6 +257,8 @@ class Queue:
         """Send what consumers can take, and drop what rules want gone; True if there is more to do
         than one turn allows."""
         self.dirty = False
+        if self.reloading is not None:
+            self.reloading.go_on()
         goes_on = self._serve()
         if self.is_overdue and self._drops_max() == 0:
             # It goes on when dead letters do.
@@ -347,14 +353,23 @@ class Queue:
         """Entries that are neither ready nor outstanding leave for this reason: to the dead-letter
         exchange at the end of the turn (discard.py), or for ever."""
         if self.rules.dead_letter_exchange is not None and not self.deleted:
-            self.turn.discards.append(Discard(self, entries, reason))
-            self.turn.discarded += len(entries)
-            self.dying += len(entries)
-            for entry in entries:
-                self.dying_bytes += entry.message.cost
+            if self.reloading is None and has_absent(entries):
+                self.reloading = Reloading(self)
+            if self.reloading is not None:
+                self.reloading.add(entries, reason)
+            else:
+                self.send_on(entries, reason)
             return
         for entry in entries:
             entry.line.settle(entry)
+
+    def send_on(self, entries: list[QueueEntry], reason: int) -> None:
+        """These are dead letters, and in memory: they go at the end of the turn."""
+        self.turn.discards.append(Discard(self, entries, reason))
+        self.turn.discarded += len(entries)
+        self.dying += len(entries)
+        for entry in entries:
+            self.dying_bytes += entry.message.cost
 
     def has_many_dying(self) -> bool:
         """Whether so much is discarded and was not sent on that no more may be."""
@@ -377,7 +392,7 @@ class Queue:
         """Outstanding entries come back to their places, marked as redelivered."""
         if self.deleted:
             for entry in entries:
-                entry.line.memory.release(entry.message)
+                entry.line.settle(entry)
             return
         for entry in entries:
             entry.redelivered = True
@@ -388,12 +403,12 @@ class Queue:
         if self.rules.counts_deliveries:
             entries = self._counted(entries)
         if self.levels is None:
-            self.line.ready.put_back(entries)
+            self.line.put_back(entries)
         else:
             for line in self.levels:
                 back = [entry for entry in entries if entry.line is line]
                 if back:
-                    line.ready.put_back(back)
+                    line.put_back(back)
         if self.has_rules:
             # Before anybody gets them: what is too much goes, even if it has just come back.
             limits.drop_head(self, DROPS_A_TURN)
@@ -417,20 +432,6 @@ class Queue:
             self.discard(over, DELIVERY_LIMIT)
         return kept
 
-    def outstanding_indexes(self) -> list[int] | None:
-        """The indexes of all that is out for delivery, of any line, in order; None if not all of
-        it is found with the consumers that there are."""
-        found: list[int] = []
-        channels = {id(consumer.channel): consumer.channel for consumer in self.consumers.all}
-        for channel in channels.values():
-            found.extend(
-                [entry.index for entry in channel.unacked.entries() if entry.line.queue is self]
-            )
-        if len(found) != self.unacked_count:
-            return None
-        found.sort()
-        return found
-
     def purge(self) -> int:
         """Drop every ready message; how many there were."""
         count = self.ready_count()
@@ -447,6 +448,8 @@ class Queue:
         if self.head_timer is not None:
             self.turn.timers.cancel(self.head_timer)
             self.head_timer = None
+        if self.reloading is not None:
+            self.reloading.give_up()
         count = self.ready_count()
         for line in self.lines():
             line.close()

@@ -257,6 +257,37 @@ class Ready:
         if self.on_disk == 0:
             self._end_paging()
 
+    def went_back(self, count: i64, disk_next: i64) -> None:
+        """So many that were taken are ready again, and only on disk; what is there begins at
+        `disk_next`. What was read ahead may come behind: it stands with what came back."""
+        if not self.paged:
+            self._split(0)
+        for entry in self._entries[self._head :]:
+            assert entry is not None
+            self._late.append(entry)
+        self._returned_bytes += self._front_bytes
+        self._front_bytes = 0
+        self._entries = []
+        self._head = 0
+        self.on_disk += count
+        self.count += count
+        self.disk_next = disk_next
+
+    def indexes(self) -> list[int]:
+        """The indexes of what came back, and the first one of what never went, before and behind
+        what is on disk. All others that never went are larger."""
+        found: list[int] = [entry.index for entry in self._returned]
+        found.extend([entry.index for entry in self._late])
+        if self._head < len(self._entries):
+            entry = self._entries[self._head]
+            assert entry is not None, self._head
+            found.append(entry.index)
+        if self.paged and self._tail:
+            first = self._tail[0]
+            assert first is not None
+            found.append(first.index)
+        return found
+
     def uncut(self, entries: list[Entry]) -> None:
         """These were cut last, and are not on disk."""
         size: i64 = 0

@@ -26,11 +26,13 @@ NO_MESSAGE: Final = Message(0, b"", 0, b"", b"", False)
 class Unacked:
     """What one channel has delivered and not settled."""
 
-    __slots__ = ("_entries", "_head", "count")
+    __slots__ = ("_entries", "_head", "_loaded", "count")
 
     def __init__(self) -> None:
         self._entries: list[QueueEntry] = []
         self._head: i64 = 0
+        # All before this place is only on disk, or settled.
+        self._loaded: i64 = 0
         self.count: i64 = 0
 
     def add(self, entry: QueueEntry) -> None:
@@ -77,6 +79,23 @@ class Unacked:
         """What is outstanding, oldest first."""
         return [entry for entry in self._entries[self._head :] if entry.outstanding]
 
+    def loaded(self) -> list[QueueEntry]:
+        """What is outstanding and has its message in memory, oldest first. What went to disk since
+        the last call is passed over once."""
+        place = max(self._loaded, self._head)
+        size: i64 = len(self._entries)
+        while place < size:
+            entry = self._entries[place]
+            if entry.outstanding and not entry.message.is_absent():
+                break
+            place += 1
+        self._loaded = place
+        return [
+            entry
+            for entry in self._entries[place:]
+            if entry.outstanding and not entry.message.is_absent()
+        ]
+
     def restore(self, entries: list[QueueEntry]) -> None:
         """Put back what was taken: a transaction was rolled back."""
         merged = self.entries() + entries
@@ -85,6 +104,7 @@ class Unacked:
             entry.outstanding = True
         self._entries = merged
         self._head = 0
+        self._loaded = 0
         self.count = len(merged)
 
     def _take_range(self, end: i64) -> list[QueueEntry]:
@@ -127,12 +147,14 @@ class Unacked:
             if size > 0:
                 self._entries = []
                 self._head = 0
+                self._loaded = 0
             return
         while not self._entries[self._head].outstanding:
             self._head += 1
         if size > COMPACT_MIN and self.count * 2 < size:
             self._entries = self.entries()
             self._head = 0
+            self._loaded = 0
 
 
 def make_hole(taken: QueueEntry) -> QueueEntry:

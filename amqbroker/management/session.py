@@ -43,6 +43,7 @@ class Session:
         self._client = client
         self._channel = Channel(client, 1, vhost)
         client.channels[1] = self._channel
+        broker.own_channels.append(self._channel)
 
     def publish(self, message: Message) -> tuple[bool, int]:
         """Publish, mandatory; whether any queue got the message, and the journal position after
@@ -84,4 +85,5 @@ class Session:
         entries = self._channel.unacked.take_all()
         settling.finish(self._channel, entries, ACK if ack else REQUEUE)
         self._client.output.take()
+        self._broker.own_channels.remove(self._channel)
         self._client.lost()

@@ -25,10 +25,10 @@ from amqbroker.server.runner import Runner
 from amqbroker.store.files import DataFolder
 
 INTERVAL_S: Final = 1.0
-# How often memory is asked back, in measurements, and from how much on: so much more than the
-# broker accounts for.
+# How often memory is asked back at most, in measurements, and from how much on: so much more than
+# the broker accounts for and than was left the last time.
 TRIM_INTERVALS: Final = 10
-TRIM_BYTES: Final = 64 * 1024 * 1024
+TRIM_BYTES: Final = 16 * 1024 * 1024
 # Queues may take this share of the watermark before their messages go to disk, and so much at
 # least.
 QUEUES_DIVISOR: Final = 2
@@ -121,6 +121,31 @@ def set_limits(node: Node, config: Config) -> None:
 
 
 @final
+class Trimming:
+    """When memory is to be asked back."""
+
+    __slots__ = ("_kept", "_wait")
+
+    def __init__(self) -> None:
+        # What could not be given back, and how many measurements are waited for.
+        self._kept = 0
+        self._wait = 0
+
+    def is_due(self, unknown_bytes: int) -> bool:
+        """So much is resident and not accounted for: is it worth it?"""
+        self._kept = min(self._kept, max(0, unknown_bytes))
+        self._wait -= 1
+        if self._wait > 0 or unknown_bytes < self._kept + TRIM_BYTES:
+            return False
+        self._wait = TRIM_INTERVALS
+        return True
+
+    def trimmed(self, unknown_bytes: int) -> None:
+        """It was asked for, and so much is left."""
+        self._kept = max(0, unknown_bytes)
+
+
+@final
 class Measuring:
     """Measures, and tells the node, until it is cancelled."""
 
@@ -129,7 +154,7 @@ class Measuring:
         self._folder = folder
         self._disk_trouble = ""
         self._trim = trimmer()
-        self._trim_after = 0
+        self._trimming = Trimming()
 
     async def run(self) -> None:
         """Measure once a second."""
@@ -140,12 +165,15 @@ class Measuring:
     async def _give_back(self, resident: int) -> None:
         """Memory that is free, but kept by the C library, goes back to the system: at times, and
         only if it is much, since the library looks through all of it, at some 0.2 ms a MiB."""
-        self._trim_after -= 1
-        if self._trim is None or self._trim_after > 0:
+        node = self._runner.node
+        if self._trim is None or not self._trimming.is_due(
+            resident - node.memory_account().total()
+        ):
             return
-        self._trim_after = TRIM_INTERVALS
-        if resident - self._runner.node.memory_account().total() >= TRIM_BYTES:
-            await anyio.to_thread.run_sync(self._trim, 0)
+        await anyio.to_thread.run_sync(self._trim, 0)
+        left = resident_bytes()
+        if left is not None:
+            self._trimming.trimmed(left - node.memory_account().total())
 
     async def measure(self) -> None:
         """Measure once."""

@@ -16,8 +16,10 @@ Invariants:
 - A file goes when all in it was read and nothing in it lives, after the batch that says so is
   synced.
 
-Messages that were read and are still ready may be given back: they are read once more, before what
-was never read. Messages that came back and are in no segment get segments of their own, in between.
+Messages that were read may be given back as soon as they are ready again: they are read once more,
+before what was never read. Messages that came back, or are out for delivery, and are in no segment
+get segments of their own, in between. What is out for delivery needs no memory as long as its
+segment is there.
 
 `unread` counts exactly what is ready on disk: messages that were damaged are found missing at the
 end of their segment. `unread_bytes` are those of their bodies; of a segment that was settled in
@@ -34,7 +36,7 @@ from amqbroker.message import Entry
 from amqbroker.store.batch import Batch
 from amqbroker.store.ranges import Ranges
 from amqbroker.store.records import FILE_HEADER_BYTES, SegmentPart
-from amqbroker.store.segment import Segment
+from amqbroker.store.segment import Segment, holes_between
 from amqbroker.store.segments import (
     KEPT,
     SegmentReader,
@@ -267,24 +269,41 @@ class Backlog:
                 self.next_index = segment.first
             self.segments.append(segment)
             self._open = segment
-        self._write(writer, segment, entries)
+        self._write(writer, segment, entries, [])
         outbox = self._outbox
         if segment.size >= outbox.size_max or segment.messages >= outbox.messages_max:
             self._open = None
 
-    def insert(self, writer: SegmentWriter, entries: list[Entry]) -> None:
+    def insert(self, writer: SegmentWriter, entries: list[Entry]) -> list[tuple[int, int]]:
         """Leave these entries, in index order, for the next batch, in a segment of their own.
 
-        They come before others; no segment, and nothing else that would outlive a restart, has an
-        index between their first and their last.
+        They come before others; no segment, and nothing else that is still there, has an index
+        between their first and their last. Which of these indexes are to be settled once more.
         """
         segment = self._new_segment(entries[0].index)
         place = self._place(segment.first)
         self.segments.insert(place, segment)
-        self._write(writer, segment, entries)
+        holes = holes_between(entries)
+        self._write(writer, segment, entries, holes)
         if place <= self._at:
             self._at = place
             self._begin_anew()
+        return holes
+
+    def insert_out(self, writer: SegmentWriter, entries: list[Entry]) -> list[tuple[int, int]]:
+        """The same for entries that are out for delivery: nobody reads them for now."""
+        self._open = None
+        segment = self._new_segment(entries[0].index)
+        place = self._place(segment.first)
+        self.segments.insert(place, segment)
+        holes = holes_between(entries)
+        self._write(writer, segment, entries, holes)
+        self.unread -= segment.unread
+        self.unread_bytes -= segment.unread_bytes
+        segment.hand_out(writer)
+        if place <= self._at:
+            self._at += 1
+        return holes
 
     def gap(self, index: i64) -> i64:
         """The first index behind this one that is in a segment, or this one if that is; a large one
@@ -299,7 +318,13 @@ class Backlog:
         self._next_number += 1
         return segment
 
-    def _write(self, writer: SegmentWriter, segment: Segment, entries: list[Entry]) -> None:
+    def _write(
+        self,
+        writer: SegmentWriter,
+        segment: Segment,
+        entries: list[Entry],
+        holes: list[tuple[int, int]],
+    ) -> None:
         """Leave these for the next batch, at the end of this segment."""
         offset = segment.size
         writer.begin(segment.crc)
@@ -312,6 +337,8 @@ class Backlog:
             segment.size += FILE_HEADER_BYTES
         segment.last = entries[-1].index
         segment.grow(writer, len(entries))
+        if kept > 0 and holes:
+            segment.punch(holes)
         self.unread += len(entries)
         self.unread_bytes += writer.body_bytes
         outbox = self._outbox
@@ -376,7 +403,7 @@ class Backlog:
 
     def _read_end(self, segment: Segment) -> i64:
         """Where what is read now ends."""
-        return segment.offset if self._rereads else segment.readable
+        return min(segment.offset, segment.readable) if self._rereads else segment.readable
 
     def wants_block(self, reader: SegmentReader) -> bool:
         """Whether the reader's block may have a message that is still there."""
@@ -433,6 +460,10 @@ class Backlog:
         self._searching = True
         return self._end(segment, 0, 0, 0, True)
 
+    def is_damaged(self) -> bool:
+        """Whether something was found missing in the segment that is being read."""
+        return self._reading is not None and self._reading.is_damaged
+
     def forget_read(self) -> None:
         """The piece was not read, and may be asked for again."""
         self.is_reading = False
@@ -442,7 +473,7 @@ class Backlog:
         self.forget_read()
         lost: i64 = 0
         if self._rereads:
-            lost = self._end_again(segment, taken)
+            lost = self._end_again(segment, taken, kept)
         else:
             segment.offset = self._offset
             segment.read_to = self.next_index
@@ -466,15 +497,17 @@ class Backlog:
             self.unread_bytes -= segment.unread_bytes
             segment.cut(segment.last, segment.size)
         self._drop_if_done(segment)
+        if self.unread > 0:
+            # What is in memory and comes before that is first.
+            segment = self.next_segment()
+            if self._rereads:
+                self.next_index = segment.again.first()
         return lost
 
-    def _end_again(self, segment: Segment, taken: i64) -> i64:
+    def _end_again(self, segment: Segment, taken: i64, kept: i64) -> i64:
         """So many were read once more; how many were found to be missing."""
         is_over = self._offset >= segment.offset
-        lost = segment.again.take_until(segment.last if is_over else self.next_index - 1) - taken
-        if segment.count > 0:
-            segment.count -= lost
-        return lost
+        return segment.take_again(segment.last if is_over else self.next_index - 1, kept) - taken
 
     def give_back(self, entries: list[Entry]) -> list[Entry]:
         """These entries, in index order, were read or taken, and are ready: they are read once
@@ -489,7 +522,7 @@ class Backlog:
                 left.append(entry)
                 continue
             self.unread += 1
-            self.unread_bytes += len(entry.message.body)
+            self.unread_bytes += entry.message.body_bytes()
             if entry.redelivered:
                 self.redelivered.add(index, index)
         if len(left) < len(entries):
@@ -506,6 +539,23 @@ class Backlog:
     def unread_offset(self) -> int:
         """Where the unread part of the first of them begins."""
         return int(self._offset)
+
+    # What is out for delivery.
+
+    def copy_of(self, index: i64) -> Segment | None:
+        """The segment that still has a message that was read, or will have it with the next
+        batch."""
+        place = self._place(index)
+        if place < len(self.segments) and self.segments[place].was_read(index):
+            return self.segments[place]
+        return None
+
+    def hold_out(self, index: i64, count: i64) -> None:
+        """So many more, or fewer, transient messages are nowhere but in this index's segment."""
+        segment = self.copy_of(index)
+        if segment is not None:
+            segment.out += count
+            self._drop_if_done(segment)
 
     # Settling.
 
@@ -594,7 +644,7 @@ class Backlog:
 
     def _drop_if_done(self, segment: Segment) -> bool:
         """Let the file go if nothing in it is wanted any more."""
-        if segment.unread > 0 or segment.live() > 0:
+        if segment.unread > 0 or segment.live() > 0 or segment.out > 0:
             return False
         if segment is self._open:
             self._open = None

@@ -278,13 +278,6 @@ class Journal:
         log = self.logs.get(queue_id)
         return log is not None and number in log.live
 
-    def settling(self, queue_id: i64) -> list[int]:
-        """Where settled ranges of this queue begin that wait, or are being written."""
-        waiting = self._returned + self._held
-        if self._taken is not None:
-            waiting = waiting + self._taken.ranges
-        return [first for queue, ranges in waiting if queue == queue_id for first, _ in ranges]
-
     def rewrite(self, entries: list[Entry]) -> None:
         """Write these once more, so that the file that they are in can go."""
         self._rewrites = entries
@@ -645,7 +638,7 @@ class Journal:
         waiting: list[Entry] = []
         for entry in taken.appended:
             its_log = self.logs.get(entry.queue_id)
-            if entry.state == WRITTEN and its_log is not None:
+            if entry.state == WRITTEN and entry.file != IN_SEGMENT and its_log is not None:
                 entry.state = PENDING
                 its_log.put_back(number)
                 self._file.live -= 1

@@ -180,14 +180,6 @@ class QueueLog:
         self._file = NONE
         self._file_settled = 0
 
-    def settling(self) -> list[int]:
-        """Where ranges begin that are settled, while the journal may not say so yet."""
-        firsts = [first for first, _ in self._ranges]
-        if self._last != NONE:
-            firsts.append(self._first)
-        firsts.extend(self._journal.settling(self.queue_id))
-        return firsts
-
     def take_ranges(self) -> list[tuple[int, int]]:
         if self._last == NONE:
             return []

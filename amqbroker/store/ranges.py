@@ -86,6 +86,22 @@ class Ranges:
             self.total -= self._lasts[-1] - last
             self._lasts[-1] = last
 
+    def without(self, other: Ranges) -> list[tuple[int, int]]:
+        """The ranges of what is in this set and not in the other one, which is a part of it."""
+        found: list[tuple[int, int]] = []
+        place = 0
+        cuts = other.items()
+        for first, last in self.items():
+            start = first
+            while place < len(cuts) and cuts[place][0] <= last:
+                if cuts[place][0] > start:
+                    found.append((start, cuts[place][0] - 1))
+                start = cuts[place][1] + 1
+                place += 1
+            if start <= last:
+                found.append((start, last))
+        return found
+
     def items_from(self, first: i64) -> list[tuple[int, int]]:
         """The ranges from this index on."""
         return [
@@ -110,7 +126,7 @@ class Ranges:
 
 
 def merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Disjoint ranges in order, those that touch joined."""
+    """Ranges in order, those that touch or overlap joined."""
     ranges.sort()
     result: list[tuple[int, int]] = []
     first, last = ranges[0]
@@ -118,7 +134,9 @@ def merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
         if next_first > last + 1:
             result.append((first, last))
             first = next_first
-        last = next_last
+            last = next_last
+        else:
+            last = max(last, next_last)
     result.append((first, last))
     return result
 

@@ -25,7 +25,8 @@ class Segment:
     `body_bytes` have the `count` bodies.
 
     What was never read begins at index `read_to` and at `offset`; before that, only what is in
-    `again` is unread, and of these either all outlive a restart, or none.
+    `again` is unread. Of a segment with anything that outlives a restart, `again_transient` has
+    those of `again` that do not. `out` transient messages are out for delivery and nowhere else.
 
     Nothing in it expires before `expires_from`, which is 0 if none of it ever does; all of it has
     expired at `expires_until`, which is 0 if some of it never does.
@@ -35,6 +36,7 @@ class Segment:
         "_mark_indexes",
         "_mark_offsets",
         "again",
+        "again_transient",
         "body_bytes",
         "count",
         "crc",
@@ -48,6 +50,7 @@ class Segment:
         "name",
         "number",
         "offset",
+        "out",
         "queue_id",
         "read_to",
         "readable",
@@ -85,6 +88,8 @@ class Segment:
         self.offset: i64 = FILE_HEADER_BYTES
         self.searching = False
         self.again = Ranges()
+        self.again_transient = Ranges()
+        self.out: i64 = 0
         # Where pieces began that were read.
         self._mark_indexes: list[int] = []
         self._mark_offsets: list[int] = []
@@ -128,11 +133,40 @@ class Segment:
         self.unread += messages
         self.unread_bytes += writer.body_bytes
 
+    def punch(self, holes: list[tuple[int, int]]) -> None:
+        """Of a new segment: these indexes between its messages are done with. They count as settled
+        ones of it, so that it does no harm if the journal says so once more."""
+        messages = self.count
+        for first, last in holes:
+            self.settled.add(first, last)
+        self.count += self.settled.total
+        self.handed += self.settled.total
+        self.body_bytes = self.body_bytes * self.count // messages
+
+    def hand_out(self, writer: SegmentWriter) -> None:
+        """What was just written, and is all there is, counts as read: its messages are out for
+        delivery."""
+        self._mark_indexes = writer.block_firsts
+        self._mark_offsets = [offset + FILE_HEADER_BYTES for offset in writer.block_offsets]
+        self.handed += writer.kept
+        self.read_to = self.last + 1
+        self.offset = self.size
+        self.unread = 0
+        self.unread_bytes = 0
+
     def has_unread(self, index: i64, flags: i64) -> bool:
         """Whether its message with this index and these flags is ready and not in memory."""
         if index < self.read_to:
             return self.again.contains(index)
         return not self.recovered or (flags & KEPT != 0 and not self.settled.contains(index))
+
+    def was_read(self, index: i64) -> bool:
+        """Whether this index lies in what was read."""
+        return self.first <= index < self.read_to
+
+    def can_read_again(self) -> bool:
+        """Whether all that was read from it, or is out for delivery, is on disk."""
+        return self.offset <= self.readable
 
     def mark(self) -> None:
         """A piece is read from where nothing was read before."""
@@ -147,27 +181,34 @@ class Segment:
         """This entry, which is ready, is to be read once more; False if that cannot be."""
         index = entry.index
         is_kept = entry.state == WRITTEN
-        if (
-            entry.file != IN_SEGMENT
-            or not self.first <= index < self.read_to
-            or is_kept != (self.count > 0)
-        ):
+        if entry.file != IN_SEGMENT or not self.first <= index < self.read_to:
             return False
         self.again.add(index, index)
         self.unread += 1
-        self.unread_bytes += len(entry.message.body)
+        self.unread_bytes += entry.message.body_bytes()
         if is_kept:
             self.handed -= 1
+        elif self.count > 0:
+            self.again_transient.add(index, index)
         return True
+
+    def take_again(self, last: i64, kept: i64) -> i64:
+        """What was given back was read once more up to this index, and so many of it outlive a
+        restart; how many were to be read. What is missing does not count any more."""
+        wanted = self.again.take_until(last)
+        if self.count > 0:
+            self.count -= wanted - self.again_transient.take_until(last) - kept
+        return wanted
 
     def keep_again(self) -> list[tuple[int, int]]:
         """What was given back is not read once more; the indexes of what would outlive a restart,
         which count until they are settled."""
-        kept = self.again.items() if self.count > 0 else []
+        kept = self.again.without(self.again_transient) if self.count > 0 else []
         if kept:
-            self.handed += self.again.total
+            self.handed += self.again.total - self.again_transient.total
         self.unread -= self.again.total
         self.again = Ranges()
+        self.again_transient = Ranges()
         return kept
 
     def cut(self, last: i64, size: i64) -> None:
@@ -193,3 +234,14 @@ class Segment:
         self.settled_before = 0
         self.unread = 0
         self.unread_bytes = 0
+
+
+def holes_between(entries: list[Entry]) -> list[tuple[int, int]]:
+    """The indexes between these entries that are none of theirs."""
+    holes: list[tuple[int, int]] = []
+    expected = entries[0].index
+    for entry in entries:
+        if entry.index > expected:
+            holes.append((expected, entry.index - 1))
+        expected = entry.index + 1
+    return holes

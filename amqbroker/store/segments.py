@@ -92,6 +92,8 @@ class SegmentWriter:
         "_part_bytes",
         "_parts",
         "_records",
+        "block_firsts",
+        "block_offsets",
         "body_bytes",
         "expires_from",
         "expires_until",
@@ -101,6 +103,9 @@ class SegmentWriter:
     )
 
     def __init__(self) -> None:
+        # The first index of each block since `begin`, and where it begins.
+        self.block_firsts: list[int] = []
+        self.block_offsets: list[int] = []
         self.size: i64 = 0  # of all closed blocks since `begin`
         self.kept: i64 = 0  # messages since `begin` that outlive a restart
         # All bodies since `begin`, and those of messages that outlive a restart.
@@ -122,6 +127,8 @@ class SegmentWriter:
         """Start on what is appended to one segment."""
         assert not self._blocks, "the entries before were not taken"
         self._file_crc = file_crc
+        self.block_firsts = []
+        self.block_offsets = []
         self.size = 0
         self.kept = 0
         self.body_bytes = 0
@@ -210,6 +217,8 @@ class SegmentWriter:
         write_i32_be(writer, as_i32(crc32(writer.getvalue(), self._file_crc)))
         self._blocks.append(writer.getvalue())
         self._blocks.extend(self._parts)
+        self.block_firsts.append(self._first)
+        self.block_offsets.append(self.size)
         self.size += SEGMENT_BLOCK_HEADER_BYTES + self._part_bytes
         self._parts = []
         self._part_bytes = 0

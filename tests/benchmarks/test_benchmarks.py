@@ -72,3 +72,29 @@ def test_a_queue_that_fills_up() -> None:
     found = run("backlog.py", "--messages", "2000")
     assert {case["size"] for case in found["cases"]} == {100, 1024}
     assert all(case["us"] > 0 for case in found["cases"])
+
+
+@pytest.mark.parametrize("what", ["messages of 4 KiB", "channels", "durable queues", "bindings"])
+def test_what_the_broker_accounts_for(what: str) -> None:
+    found = run("memory.py", "--scale", "0", "--settle", "0", "--only", what)
+    full, drained = found["situations"]
+    assert what in full["what"]
+    assert drained["what"].endswith(", drained")
+    for situation in (full, drained):
+        assert 0 < situation["memory_accounted_bytes"] < 1 << 30
+        assert 0 < situation["memory_resident_bytes"] < 1 << 30
+    assert full["memory_accounted_bytes"] > drained["memory_accounted_bytes"]
+
+
+def test_queues_that_are_purged_and_deleted() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.paging", "--drop", "--messages", "2000"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=BENCHMARKS.parent,
+    )
+    assert done.returncode == 0, done.stderr
+    few, many = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (few["messages"], many["messages"]) == (10, 2000)
+    assert min(few["purge_us"], few["delete_us"], many["purge_us"], many["delete_us"]) > 0

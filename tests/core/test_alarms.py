@@ -24,17 +24,17 @@ def alarms() -> Alarms:
     ("used", "reason"), [(0, ""), (1000, ""), (1001, "low on memory"), (GIB, "low on memory")]
 )
 def test_memory_beyond_the_watermark_is_low(alarms: Alarms, used: int, reason: str) -> None:
-    alarms.measure_memory(used, GIB)
+    alarms.measure_memory(used, used)
     assert alarms.reason() == reason
 
 
 def test_memory_has_to_fall_a_little_below_the_watermark(alarms: Alarms) -> None:
-    alarms.measure_memory(1001, GIB)
-    alarms.measure_memory(951, GIB)
+    alarms.measure_memory(1001, 500)
+    alarms.measure_memory(951, 500)
     assert alarms.reason()
-    alarms.measure_memory(950, GIB)
+    alarms.measure_memory(950, 500)
     assert not alarms.reason()
-    alarms.measure_memory(1000, GIB)
+    alarms.measure_memory(1000, 500)
     assert not alarms.reason()
 
 
@@ -55,12 +55,32 @@ def test_the_disk_has_to_take_a_little_more_than_the_limit(alarms: Alarms) -> No
 
 
 def test_memory_that_only_an_allocator_keeps_is_not_low(alarms: Alarms) -> None:
-    alarms.measure_memory(5000, 500)
-    assert not alarms.reason()
-    alarms.measure_memory(5000, 501)
+    alarms.measure_memory(1100, 900)
     assert alarms.reason()
-    alarms.measure_memory(5000, 500)
+    # All of that is drained, and little of it could be given back.
+    alarms.measure_memory(1050, 100)
     assert not alarms.reason()
+    # New messages take what is free.
+    alarms.measure_memory(1050, 700)
+    assert not alarms.reason()
+
+
+def test_memory_that_no_account_ever_knew_is_low(alarms: Alarms) -> None:
+    alarms.measure_memory(1001, 100)
+    assert alarms.reason()
+    alarms.measure_memory(900, 100)
+    assert not alarms.reason()
+    # What was drained explains a part of it.
+    alarms.measure_memory(900, 600)
+    alarms.measure_memory(1500, 100)
+    assert not alarms.reason()
+    alarms.measure_memory(1501, 100)
+    assert alarms.reason()
+
+
+def test_memory_that_is_accounted_for_is_low_wherever_it_is(alarms: Alarms) -> None:
+    alarms.measure_memory(100, 1001)
+    assert alarms.reason()
 
 
 def test_both_are_named(alarms: Alarms) -> None:

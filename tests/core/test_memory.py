@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from amqbroker.core.discard import DeadLettering
 from amqbroker.core.line import KEPT_FOR_CONSUMERS
 from amqbroker.core.memory import (
     LARGE_TAIL_BYTES_MAX,
@@ -87,7 +86,7 @@ def test_under_pressure_the_longest_tails_go_until_there_is_room() -> None:
     memory = turn.memory
     queues = [filled(turn, number, count) for number, count in enumerate([100, 900, 300, 10])]
     assert memory.is_short()
-    memory.relieve([queue.line for queue in queues], DeadLettering(core(House().node)), True)
+    memory.relieve([queue.line for queue in queues])
     assert memory.spilling == [queues[1].line]
     assert not memory.is_short()
     write_all(memory)
@@ -99,7 +98,8 @@ def test_if_nothing_can_go_it_is_not_looked_for_all_the_time() -> None:
     messages = [make_message(bytes(900)) for _ in range(2)]
     memory.hold(messages[0])
     assert memory.is_short()
-    memory.relieve([], DeadLettering(core(House().node)), True)
+    memory.relieve([])
+    memory.relieved()
     assert not memory.is_short()
     memory.hold(messages[1])
     assert memory.is_short()

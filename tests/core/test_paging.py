@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pamqp.commands import Basic, Queue
 
-from amqbroker.core.paging import READ_ATTEMPTS_MAX, RETRY_S
+from amqbroker.core.paging import DAMAGED_ATTEMPTS_MAX, READ_ATTEMPTS_MAX, RETRY_S
 from amqbroker.store.journal import FILES_MAX
 from amqbroker.store.records import FILE_HEADER_BYTES
 from tests.core.house import PERSISTENT, House, core, items
@@ -167,6 +167,8 @@ def test_a_read_that_fails_is_tried_again_and_then_stepped_over() -> None:
         house.run()
         house.advance(RETRY_S)
     name = segment_of(house)
+    first = f"{name}, offset 32: Input/output error; queue 'q' waits, and tries again for a minute"
+    assert house.log_lines.count(first) == 1
     assert f"{name}, offset 32: Input/output error" in house.log_lines
     house.disk_is_slow = False
     house.run()
@@ -175,6 +177,24 @@ def test_a_read_that_fails_is_tried_again_and_then_stepped_over() -> None:
     assert message.body == b"2"
     assert core(house.node).messages_lost == 1
     assert house.queue("q").line.ready.count == 0
+
+
+def test_the_rest_of_a_segment_that_cannot_be_read_is_given_up_sooner() -> None:
+    house = SmallHouse()
+    ch = house.channel()
+    fill(ch, b"1", b"2", b"3")
+    house.disk_is_slow = True
+    ch.send(Basic.Get(queue="q"))
+    node = house.node
+    attempts = []
+    while requests := node.take_reads():
+        attempts.append(requests[0].attempts)
+        node.messages_read(requests[0], None, "Input/output error", house.now)
+        house.run()
+        house.advance(RETRY_S)
+    assert attempts[:READ_ATTEMPTS_MAX] == list(range(1, READ_ATTEMPTS_MAX + 1))
+    assert set(attempts[READ_ATTEMPTS_MAX:]) == set(range(1, DAMAGED_ATTEMPTS_MAX + 1))
+    assert core(house.node).messages_lost == 3
 
 
 def test_a_read_that_fails_once_costs_nothing() -> None:

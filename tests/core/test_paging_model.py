@@ -43,7 +43,9 @@ class PagingMachine(NodeMachine):
         assert len(self.house._disk.segments) == wanted + len(memory.outbox.unlinks)
         for line in lines:
             if line.ready.count == 0 and line.queue.unacked_count == 0 and line.backlog is not None:
-                self.house.advance(0.1)
+                if line.backlog.segments:
+                    self.house.advance(0.1)
+                    self.settle()
                 assert line.backlog.segments == []
 
     @invariant()
@@ -52,6 +54,7 @@ class PagingMachine(NodeMachine):
         broker = core(self.house.node)
         held = {}
         entries = 0
+        unloaded = 0
         for line in broker.all_lines():
             for entry in line.ready.entries():
                 held[id(entry.message)] = entry.message
@@ -65,10 +68,14 @@ class PagingMachine(NodeMachine):
                 if channel.transaction is not None:
                     waiting += channel.transaction.taken()
                 for entry in waiting:
-                    held[id(entry.message)] = entry.message
-                    entries += 1
+                    if entry.message.is_absent():
+                        unloaded += 1
+                    else:
+                        held[id(entry.message)] = entry.message
+                        entries += 1
         expected = sum(message.cost for message in held.values()) + entries * ENTRY_OVERHEAD_BYTES
         assert broker.memory_bytes == expected
+        assert broker.memory.unloaded == unloaded
 
 
 PagingMachine.TestCase.settings = settings(stateful_step_count=40)

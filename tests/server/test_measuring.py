@@ -11,7 +11,14 @@ from pamqp.commands import Connection
 
 from amqbroker.config import Amount, Config, Disk, Memory
 from amqbroker.server import measuring
-from amqbroker.server.measuring import Limits, machine_memory_bytes, resident_bytes
+from amqbroker.server.measuring import (
+    TRIM_BYTES,
+    TRIM_INTERVALS,
+    Limits,
+    Trimming,
+    machine_memory_bytes,
+    resident_bytes,
+)
 
 from .process import broker_process
 
@@ -103,6 +110,32 @@ def test_a_watermark_beyond_the_machine_is_the_machine(caplog: pytest.LogCapture
     with caplog.at_level(logging.WARNING):
         assert Limits(config, GIB // 2).memory == GIB // 2
     assert "memory.high_watermark is 1073741824 bytes, but there are 536870912 only" in caplog.text
+
+
+# Memory that is free.
+
+
+def test_memory_is_asked_back_when_it_is_much_and_not_twice_in_vain() -> None:
+    trimming = Trimming()
+    assert not trimming.is_due(TRIM_BYTES - 1)
+    assert trimming.is_due(TRIM_BYTES)
+    trimming.trimmed(TRIM_BYTES)
+    assert not any(trimming.is_due(2 * TRIM_BYTES - 1) for _ in range(3 * TRIM_INTERVALS))
+    assert trimming.is_due(2 * TRIM_BYTES)
+    # Not too often, whatever there is.
+    trimming.trimmed(0)
+    assert [trimming.is_due(GIB) for _ in range(TRIM_INTERVALS)] == [
+        *[False] * (TRIM_INTERVALS - 1),
+        True,
+    ]
+
+
+def test_what_was_kept_and_went_by_itself_is_asked_back_when_it_is_there_again() -> None:
+    trimming = Trimming()
+    assert trimming.is_due(GIB)
+    trimming.trimmed(GIB)
+    assert not any(trimming.is_due(0) for _ in range(TRIM_INTERVALS))
+    assert trimming.is_due(TRIM_BYTES)
 
 
 # A broker that measures itself.

@@ -64,3 +64,25 @@ def test_merged_ranges_are_disjoint_and_in_order(pieces: list[tuple[int, int]]) 
     result = merged(list(disjoint))
     assert members(result) == sorted(members(disjoint))
     assert all(b[0] > a[1] + 1 for a, b in pairwise(result))
+
+
+@given(PIECES, PIECES)
+def test_a_part_can_be_left_out(
+    pieces: list[tuple[int, int]], others: list[tuple[int, int]]
+) -> None:
+    ranges = Ranges()
+    part = Ranges()
+    for first, last in pieces:
+        ranges.add(first, last)
+    for first, last in others:
+        for index in range(first, last + 1):
+            if ranges.contains(index):
+                part.add(index, index)
+    left = sorted(set(members(ranges.items())) - set(members(part.items())))
+    assert members(ranges.without(part)) == left
+
+
+@given(PIECES.filter(bool))
+def test_merged_ranges_may_have_overlapped(pieces: list[tuple[int, int]]) -> None:
+    expected = sorted(set(members(pieces)))
+    assert members(merged(list(pieces))) == expected

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amqbroker.message import IN_SEGMENT, WRITTEN, Entry
+from amqbroker.message import IN_SEGMENT, SETTLED, WRITTEN, Entry
 from amqbroker.store.backlog import INDEX_MAX
 from amqbroker.store.records import FILE_HEADER_BYTES
 from tests.store.fake_disk import FakeDisk
@@ -147,3 +147,95 @@ def test_what_came_back_gets_a_segment_of_its_own_before_others() -> None:
     assert bodies_of(entries) == [0, 1, 2, 3, 4]
     assert {(entry.state, entry.file) for entry in entries} == {(WRITTEN, IN_SEGMENT)}
     assert bodies_of(store.read_all()) == [0, 1, 2, 3, 4]
+
+
+def out(store: SegmentStore, *entries: Entry) -> None:
+    """These are out for delivery, and go to a segment of their own."""
+    group = list(entries)
+    holes = store.backlog.insert_out(WRITER, group)
+    store.log.stored(group)
+    store.log.settle_ranges(holes)
+    for entry in group:
+        entry.state = WRITTEN if entry.state == SETTLED else entry.state
+        entry.file = IN_SEGMENT
+
+
+def test_what_is_out_is_not_read_until_it_comes_back() -> None:
+    store = SegmentStore(FakeDisk())
+    taken = store.put(*range(5))
+    store.move(store.put(5, 6))
+    store.commit()
+    out(store, *taken)
+    assert store.backlog.unread == 2
+    assert store.backlog.give_back(taken[1:3]) == []
+    # It is on its way.
+    assert store.read() == []
+    store.commit()
+    assert bodies_of(store.read_all()) == [1, 2, 5, 6]
+
+
+def test_holes_in_what_is_out_are_settled_whoever_says_it_once_more() -> None:
+    store = SegmentStore(FakeDisk())
+    taken = store.put(*range(9))
+    store.commit()
+    store.settle(taken[1], taken[4])
+    out(store, *[taken[place] for place in (0, 2, 3, 6, 8)])
+    store.settle(taken[5], taken[7], taken[8])
+    store.commit()
+    (segment,) = store.backlog.segments
+    assert segment.live() == 4
+    store.disk.crash()
+    again = SegmentStore(store.disk)
+    assert again.backlog.unread == 4
+    found = again.read_all()
+    assert bodies_of(found) == [0, 2, 3, 6]
+    assert again.lost == 0
+    again.settle(*found)
+    again.commit()
+    again.commit()
+    assert again.segments() == []
+
+
+def test_messages_of_both_kinds_go_back_to_one_segment() -> None:
+    store = SegmentStore(FakeDisk())
+    taken = store.put(0) + store.put(1, transient=True) + store.put(2)
+    out(store, *taken)
+    store.commit()
+    assert store.backlog.give_back(taken) == []
+    store.backlog.drop_unread()
+    assert store.backlog.dropped == [(0, 0), (2, 2)]
+    store.log.settle_ranges(store.backlog.dropped)
+    store.commit()
+    store.commit()
+    assert store.segments() == []
+
+
+def test_a_file_stays_for_what_is_out_and_transient() -> None:
+    store = SegmentStore(FakeDisk())
+    taken = store.put(0, 1, transient=True)
+    out(store, *taken)
+    store.commit()
+    for entry in taken:
+        store.backlog.hold_out(entry.index, 1)
+    store.backlog.hold_out(0, -1)
+    store.commit()
+    assert len(store.segments()) == 1
+    assert store.backlog.give_back(taken[1:]) == []
+    store.backlog.hold_out(1, -1)
+    assert bodies_of(store.read_all()) == [1]
+    store.commit()
+    assert store.segments() == []
+
+
+def test_one_of_many_is_read_from_near_where_it_is() -> None:
+    store = SegmentStore(FakeDisk())
+    taken = store.put(*range(5000))
+    out(store, *taken)
+    store.commit()
+    assert store.backlog.give_back([taken[4000]]) == []
+    piece = store.backlog.next_read(1000)
+    assert piece is not None
+    assert piece.offset > 100_000
+    store.backlog.forget_read()
+    assert bodies_of(store.read()) == [4000]
+    assert store.backlog.unread == 0
