@@ -60,8 +60,7 @@ def export_definitions(file: str) -> None:
             out.write(text)
     except OSError as error:
         fail(EXIT_USAGE, f"{file}: cannot be written: {error.strerror}")
-    counts = ", ".join(f"{len(items)} {name}" for name, items in lists.items() if items)
-    say(f"{file}: {counts or 'nothing'}")
+    say(f"{file}: {_counted({name: len(items) for name, items in lists.items()}) or 'nothing'}")
 
 
 @click.command("import_definitions")
@@ -91,8 +90,13 @@ def import_definitions(vhost: str, file: str) -> None:
     for note in notes if isinstance(notes, list) else []:
         click.echo(f"amqbroker: {printable(str(note))}", err=True)
     counts = imported if isinstance(imported, dict) else {}
-    said = ", ".join(f"{count} {name}" for name, count in counts.items())
-    say(f"imported: {said or 'nothing new'}")
+    say(f"imported: {_counted(counts) or 'nothing new'}")
+
+
+def _counted(counts: dict[str, int]) -> str:
+    from amqbroker.management.definitions_file import counted
+
+    return counted(counts)
 
 
 def _read(file: str) -> dict[str, object]:

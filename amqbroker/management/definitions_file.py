@@ -13,7 +13,7 @@ Source: RabbitMQ's `rabbit_definitions:all_definitions`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from amqbroker.auth.passwords import ARGON2ID, hashing_algorithm
@@ -39,6 +39,9 @@ SECTIONS: Final = (
     "bindings",
 )
 
+# What one entry of a section is called, where that is not the section's name without its s.
+SINGULAR: Final = {"policies": "policy"}
+
 OPERATOR_POLICY: Final = "operator_policy"
 VHOST_LIMITS: Final = "vhost-limits"
 LIMITS_NAME: Final = "limits"
@@ -50,6 +53,15 @@ DEFAULT_ALGORITHM: Final = "rabbit_password_hashing_sha256"
 PREDECLARED_NAMES: Final = (*(name for name, _ in PREDECLARED), EVENT_EXCHANGE)
 
 Item = dict[str, object]
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """`2 users, 1 policy`: how many entries of each section, for people."""
+    return ", ".join(
+        f"{count} {SINGULAR.get(name, name.removesuffix('s')) if count == 1 else name}"
+        for name, count in counts.items()
+        if count
+    )
 
 
 def head(broker: Broker, version: str) -> Item:

@@ -21,7 +21,7 @@ from amqbroker import __version__
 from amqbroker.config import Config
 from amqbroker.core import log
 from amqbroker.core.broker import Broker
-from amqbroker.management.definitions_file import head, items
+from amqbroker.management.definitions_file import counted, head, items
 from amqbroker.management.definitions_import import DefinitionsImport
 from amqbroker.node import Node
 from amqbroker.server.control import (
@@ -159,8 +159,7 @@ def read_definitions(file: str) -> object:
 
 def report(broker: Broker, work: DefinitionsImport) -> None:
     """What was imported, and what was not honoured, for the log."""
-    counts = ", ".join(f"{count} {section}" for section, count in work.counts.items())
-    broker.log(log.INFO, f"definitions imported: {counts or 'nothing new'}")
+    broker.log(log.INFO, f"definitions imported: {counted(work.counts) or 'nothing new'}")
     for note in shortened(work.notes):
         broker.log(log.WARNING, f"definitions: {note}")
 

@@ -34,7 +34,7 @@ def test_out_of_one_broker_and_into_another(running: Broker, tmp_path: Path) -> 
     invoke(running, "set_permissions", "ann", ".*", ".*", ".*")
     file = tmp_path / "definitions.json"
     result = invoke(running, "export_definitions", str(file))
-    assert result.stdout == (f"{file}: 2 users, 1 vhosts, 2 permissions, 1 queues, 1 bindings\n")
+    assert result.stdout == (f"{file}: 2 users, 1 vhost, 2 permissions, 1 queue, 1 binding\n")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     shown = json.loads(invoke(running, "export_definitions").stdout)
     assert shown == json.loads(file.read_text())
@@ -43,7 +43,7 @@ def test_out_of_one_broker_and_into_another(running: Broker, tmp_path: Path) -> 
         imported = invoke(other, "import_definitions", str(file))
         assert imported.exit_code == 0, imported.stderr
         assert imported.stdout == (
-            "imported: 1 vhosts, 2 users, 2 permissions, 1 queues, 1 bindings\n"
+            "imported: 1 vhost, 2 users, 2 permissions, 1 queue, 1 binding\n"
         )
         url = f"amqp://ann:s3cret@{other.host}:{other.port}/"
         with pika.BlockingConnection(pika.URLParameters(url)) as connection:

@@ -7,7 +7,7 @@ import json
 from amqbroker.auth.passwords import SALT_SIZE, hash_password, verify
 from amqbroker.core.broker import Broker
 from amqbroker.management import parameters, policies, users, vhosts
-from amqbroker.management.definitions_file import SECTIONS, head, items
+from amqbroker.management.definitions_file import SECTIONS, counted, head, items
 from amqbroker.management.definitions_import import DefinitionsImport
 from tests.core.house import House, core
 
@@ -128,3 +128,10 @@ def test_what_was_exported_makes_the_same_broker() -> None:
         assert len(after[name]) == len(document[name])
         after[name] = document[name]
     assert after == document
+
+
+def test_counts_for_people() -> None:
+    assert counted({"users": 2, "policies": 1, "queues": 1, "vhosts": 0}) == (
+        "2 users, 1 policy, 1 queue"
+    )
+    assert counted({"policies": 3, "global_parameters": 1}) == "3 policies, 1 global_parameter"

@@ -175,10 +175,11 @@ def test_connections_and_channels_beyond_a_limit_that_come_at_once() -> None:
         house.paused = False
         house.run()
         assert sum(client.vhost_name == vhost for client in broker.clients.values()) == let_in
-    peer = next(peer for peer in peers if peer.is_alive())
-    peer.expect(Connection.OpenOk)
     house.paused = True
-    peer.send_raw(b"".join(frame.marshal(ChannelClass.Open(), each) for each in range(1, 9)))
+    peers[0].expect(Connection.OpenOk)
+    peers[0].send_raw(b"".join(frame.marshal(ChannelClass.Open(), each) for each in range(1, 9)))
     house.paused = False
     house.run()
-    assert sum(len(client.channels) for client in broker.clients.values()) <= 3
+    for number in range(1, 4):
+        peers[0].expect(ChannelClass.OpenOk, number)
+    assert peers[0].expect(Connection.Close).reply_code == 530

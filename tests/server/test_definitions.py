@@ -54,7 +54,7 @@ def test_what_was_imported_outlives_a_crash_and_can_be_exported(tmp_path: Path) 
             "notes": [note],
         }
         process.expect_log(f"WARNING .* definitions: {re.escape(note)}")
-        process.expect_log("definitions imported: 1 vhosts, 1 users, 1 permissions, 1 queues")
+        process.expect_log("definitions imported: 1 vhost, 1 user, 1 permission, 1 queue")
         process.end()
     with broker_process(tmp_path / "data") as again:
         peer = again.raw()

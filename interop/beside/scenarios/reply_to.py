@@ -92,3 +92,61 @@ def other_names(s: Stage) -> None:
         ch.publish("", s.q(), b"1", reply_to=name)
         s.settle()
         ch.get(s.q())
+
+
+@scenario
+def in_a_transaction(s: Stage) -> None:
+    """Requests and replies wait for the commit; a reply to nobody is returned then."""
+    client, server = s.channel(), s.channel()
+    server.declare(s.q())
+    client.consume(_NAME, "r", no_ack=True)
+    client.select()
+    client.publish("", s.q(), b"request", reply_to=_NAME)
+    s.settle()
+    s.counts(s.q())
+    client.commit()
+    s.settle()
+    name = server.get(s.q()).properties.reply_to
+    server.select()
+    server.publish("", name, b"reply")
+    s.settle()
+    server.commit()
+    client.deliveries(1)
+    server.publish("", name, b"too late")
+    client.close()
+    server.commit()
+
+
+@scenario
+def tags_of_replies(s: Stage) -> None:
+    """Replies and other deliveries on one channel."""
+    client, server = s.channel(), s.channel()
+    server.declare(s.q())
+    server.declare(s.q("other"))
+    client.consume(_NAME, "r", no_ack=True)
+    client.consume(s.q("other"), "o")
+    client.publish("", s.q(), b"request", reply_to=_NAME)
+    s.settle()
+    name = server.get(s.q()).properties.reply_to
+    for n in range(2):
+        s.publish(server, s.q("other"), f"other {n}")
+        s.publish(server, name, f"reply {n}")
+    client.ack(1)
+    client.ack(2)
+    client.ack(3)
+    s.settle()
+
+
+@scenario
+def by_extra_keys(s: Stage) -> None:
+    """CC to a reply address, and a reply address beside a queue."""
+    client, server = s.channel(), s.channel()
+    server.declare(s.q())
+    client.consume(_NAME, "r", no_ack=True)
+    client.publish("", s.q(), b"request", reply_to=_NAME)
+    s.settle()
+    name = server.get(s.q()).properties.reply_to
+    server.publish("", s.q(), b"1", mandatory=True, headers={"BCC": [name]})
+    s.settle()
+    server.publish("", name, b"2", mandatory=True, headers={"CC": [s.q()]})
+    s.empty(server, "q")
