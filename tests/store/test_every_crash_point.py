@@ -10,9 +10,11 @@ from __future__ import annotations
 import pytest
 
 from amqbroker.errors import DiskError
-from amqbroker.message import Entry
+from amqbroker.message import IN_SEGMENT, Entry
+from amqbroker.store.inspect import stored_messages
 from tests.store.fake_disk import FakeDisk
-from tests.store.helpers import Store, bodies
+from tests.store.helpers import Store
+from tests.store.test_backlog import SegmentStore
 
 CRASHES = [
     {"kept_bytes": 0, "kept_changes": 0, "zeros": 0},
@@ -25,7 +27,8 @@ CRASHES = [
 
 
 class Run:
-    """Publishes, settles, defines and restarts; notes what the disk has promised."""
+    """Publishes, moves to segments and back, settles, defines and restarts; notes what the disk has
+    promised."""
 
     def __init__(self, disk: FakeDisk) -> None:
         self.disk = disk
@@ -38,10 +41,11 @@ class Run:
     def all(self) -> None:
         """The whole run."""
         for start in range(3):
-            store = Store(self.disk, file_bytes_max=250)
+            store = SegmentStore(self.disk, file_bytes_max=250)
             waiting: list[Entry] = [
                 entry for queue in (1, 2, 3) for entry in store.recovered.messages.get(queue, [])
             ]
+            waiting += store.read_all()
             for step in range(6):
                 waiting = self.step(store, waiting, b"%d.%d" % (start, step))
             if start == 1:
@@ -49,7 +53,7 @@ class Run:
                 store.commit()
             store.files.close()
 
-    def step(self, store: Store, waiting: list[Entry], name: bytes) -> list[Entry]:
+    def step(self, store: SegmentStore, waiting: list[Entry], name: bytes) -> list[Entry]:
         """One batch: a definition, a fanout, a message that dies at once, settles."""
         store.journal.define(b"last", name)
         self.definitions.append({b"last": name})
@@ -65,7 +69,17 @@ class Run:
         self.forgotten |= {self.key(entry) for entry in gone}
         for entry in entries:
             self.confirmed[self.key(entry)] = entry.queue_id
-        return waiting
+        return self.move(store, waiting)
+
+    @staticmethod
+    def move(store: SegmentStore, waiting: list[Entry]) -> list[Entry]:
+        """What queue 1 has in the journal goes to a segment, and is read from there."""
+        moved = [each for each in waiting if each.queue_id == 1 and each.file != IN_SEGMENT]
+        if len(moved) < 2:
+            return waiting
+        store.move(moved)
+        store.commit()
+        return [each for each in waiting if each not in moved] + store.read_all()
 
     @staticmethod
     def key(entry: Entry) -> bytes:
@@ -77,13 +91,16 @@ class Run:
         recovered = Store(self.disk).recovered
         assert recovered.problems == []
         assert recovered.definitions in self.definitions
-        found = [self.key(e) for entries in recovered.messages.values() for e in entries]
+        found: list[bytes] = []
+        for queue_id in (1, 2, 3):
+            stored = stored_messages(self.disk, recovered, queue_id)
+            texts = [each.message.body for each in stored]
+            assert set(texts) <= self.tried
+            assert texts == sorted(texts), queue_id
+            found += [b"%d:" % queue_id + text for text in texts]
         assert len(found) == len(set(found))
         assert set(self.confirmed) - self.settled <= set(found)
         assert not set(found) & self.forgotten
-        for queue_id, texts in bodies(recovered).items():
-            assert set(texts) <= self.tried
-            assert texts == sorted(texts), queue_id
 
 
 @pytest.mark.parametrize("crash", CRASHES)
