@@ -48,6 +48,8 @@ from amqbroker.store.segments import (
 # A segment is sealed when it has this much. It is the piece in which disk is given back.
 SEGMENT_SIZE_MAX: Final = 16 * 1024 * 1024
 SEGMENT_MESSAGES_MAX: Final = 65_536
+# Two of the files that are to go do so with one batch, and this share of the others.
+UNLINKS_DIVISOR: Final = 64
 INDEX_MAX: Final = (1 << 62) - 1
 
 
@@ -111,12 +113,13 @@ class SegmentOutbox:
         return bool(self.writes or self.parts or self.unlinks or self.set_aside)
 
     def hand_over(self, batch: Batch) -> None:
-        """All files are the batch's now."""
+        """All is the batch's, but most files that go: that takes time, and somebody may wait."""
         batch.segments = self.writes
-        batch.unlinks = self.unlinks
+        count = 2 + len(self.unlinks) // UNLINKS_DIVISOR
+        batch.unlinks = self.unlinks[:count]
         batch.set_aside = self.set_aside
         self.writes = []
-        self.unlinks = []
+        self.unlinks = self.unlinks[count:]
         self.set_aside = []
 
     def take_back(self, batch: Batch) -> None:
