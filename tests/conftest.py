@@ -18,7 +18,11 @@ import amqbroker
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True)
 settings.register_profile("night", max_examples=10_000, deadline=None)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev")
+settings.load_profile(PROFILE)
+if PROFILE == "night":
+    # Ten thousand examples take as long as they take.
+    os.environ.setdefault("PYTEST_TIMEOUT", "0")
 
 PACKAGE = Path(amqbroker.__file__).parent
 

@@ -55,10 +55,10 @@ def verify(config_file: str | None, data_dir: str | None, as_json: bool, force: 
     path = find_data_dir(config_file, data_dir)
     with _stopped(path, force):
         report = inspect_folder(RealDisk(path))
-    if as_json:
-        _report_as_json(path, report)
-    else:
-        _report_as_text(path, report)
+        if as_json:
+            _report_as_json(path, report)
+        else:
+            _report_as_text(path, report)
     if report.problems or report.refusal:
         raise SystemExit(EXIT_FAILED)
 
@@ -148,10 +148,9 @@ def queue_names(recovered: Recovered) -> dict[int, tuple[str, str]]:
 
 def definitions_of(recovered: Recovered) -> list[dict[str, object]]:
     """Virtual hosts, users, exchanges, queues and bindings as plain values, in this order. Of a
-    password's hash only the kind is shown."""
-    from amqbroker.auth.passwords import hashing_algorithm
+    password's hash only the kind is shown. DiskError for one that makes no sense."""
     from amqbroker.core import definitions as core
-    from amqbroker.wire.tables import decode_table
+    from amqbroker.errors import DiskError
 
     order = {
         core.VHOST_KIND: "vhost",
@@ -162,35 +161,45 @@ def definitions_of(recovered: Recovered) -> list[dict[str, object]]:
     }
     found: list[dict[str, object]] = []
     for key, value in recovered.definitions.items():
-        reader = core.KeyReader(key)
-        what = order.get(reader.kind, "")
-        if what == "binding":
-            vhost = reader.name()
-            source, binding = core.read_binding(reader)
-            destination = binding.destination
-            found.append(
-                {
-                    "what": what,
-                    "vhost": vhost,
-                    "source": source,
-                    "destination_type": "queue" if destination.kind == 0 else "exchange",
-                    "destination": destination.name,
-                    "binding_key": binding.key,
-                    "arguments": binding.arguments,
-                }
-            )
-        elif what in ("vhost", "user"):
-            fields: dict[str, object] = dict(decode_table(value, 0))
-            stored = fields.get("password_hash")
-            if isinstance(stored, str):
-                fields["password_hash"] = hashing_algorithm(stored)
-            found.append({"what": what, "name": reader.name(), **fields})
-        elif what:
-            vhost, name = reader.name(), reader.name()
-            found.append({"what": what, "vhost": vhost, "name": name, **decode_table(value, 0)})
+        what = order.get(key[:1], "")
+        if what:
+            try:
+                found.append({"what": what, **_definition(what, key, value)})
+            except Exception as error:
+                raise DiskError(f"the definition {key!r} makes no sense: {error!r}") from error
     places = list(order.values())
     found.sort(key=lambda definition: places.index(str(definition["what"])))
     return found
+
+
+def _definition(what: str, key: bytes, value: bytes) -> dict[str, object]:
+    from amqbroker.auth.passwords import hashing_algorithm
+    from amqbroker.core import definitions as core
+    from amqbroker.wire.tables import decode_table
+
+    reader = core.KeyReader(key)
+    if what == "binding":
+        vhost = reader.name()
+        source, binding = core.read_binding(reader)
+        destination = binding.destination
+        return {
+            "vhost": vhost,
+            "source": source,
+            "destination_type": "queue" if destination.kind == 0 else "exchange",
+            "destination": destination.name,
+            "binding_key": binding.key,
+            "arguments": binding.arguments,
+        }
+    fields: dict[str, object] = dict(decode_table(value, 0))
+    if what in ("vhost", "user"):
+        stored = fields.get("password_hash")
+        if isinstance(stored, str):
+            fields["password_hash"] = hashing_algorithm(stored)
+        return {"name": reader.name(), **fields}
+    vhost, name = reader.name(), reader.name()
+    if what == "queue":
+        fields["id"] = int(str(fields["id"]))
+    return {"vhost": vhost, "name": name, **fields}
 
 
 # verify

@@ -5,6 +5,7 @@ Queues of a virtual host that has no record of its own (older versions wrote non
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from mypy_extensions import i64
@@ -21,6 +22,7 @@ from amqbroker.core.policies import Policy
 from amqbroker.core.policy_changes import apply_all
 from amqbroker.core.queue import Queue
 from amqbroker.core.vhost import VirtualHost
+from amqbroker.errors import DiskError
 from amqbroker.exchanges.base import Table
 from amqbroker.exchanges.registry import make_exchange
 from amqbroker.message import Entry
@@ -35,42 +37,15 @@ def restore(broker: Broker, recovered: Recovered) -> None:
     """Fill an empty broker.
 
     Virtual hosts and users first, then exchanges and queues, then the bindings between them, then
-    messages.
+    messages. DiskError for a definition that makes no sense here.
     """
-    for key, value in recovered.definitions.items():
-        _restore_ruler(broker, definitions.KeyReader(key), value)
-    bindings: list[definitions.KeyReader] = []
     queues: list[Queue] = []
-    for key, value in recovered.definitions.items():
-        reader = definitions.KeyReader(key)
-        if reader.kind == definitions.BINDING_KIND:
-            bindings.append(reader)
-            continue
-        if reader.kind in RULERS:
-            continue
-        table: Table = dict(decode_table(value, 0))
-        if reader.kind == definitions.GLOBAL_PARAMETER_KIND:
-            broker.global_parameters[reader.name()] = str(table["json"])
-            continue
-        vhost = _vhost(broker, reader.name())
-        name = reader.name()
-        if reader.kind == definitions.EXCHANGE_KIND:
-            _restore_exchange(vhost, name, table)
-        elif reader.kind == definitions.QUEUE_KIND:
-            queues.append(_restore_queue(broker, vhost, name, table))
-        elif reader.kind == definitions.POLICY_KIND:
-            vhost.policies.put(_restore_policy(name, table))
-        elif reader.kind == definitions.OPERATOR_POLICY_KIND:
-            vhost.operator_policies.put(_restore_policy(name, table))
-        elif reader.kind == definitions.PARAMETER_KIND:
-            vhost.parameters[(name, reader.name())] = str(table["json"])
+    _restore_all(broker, recovered, _restore_ruler, queues)
+    _restore_all(broker, recovered, _restore_definition, queues)
     for vhost in broker.vhosts.values():
         if vhost.policies.by_name or vhost.operator_policies.by_name:
             apply_all(broker, vhost)
-    for reader in bindings:
-        vhost = _vhost(broker, reader.name())
-        source, binding = definitions.read_binding(reader)
-        vhost.restore_binding(source, binding)
+    _restore_all(broker, recovered, _restore_binding, queues)
     # It has seen the ids of the files' messages and those of all definitions.
     broker.next_queue_id = max(broker.next_queue_id, broker.journal.next_queue_id)
     dropped = broker.journal.drop_unclaimed()
@@ -89,7 +64,59 @@ def restore(broker: Broker, recovered: Recovered) -> None:
             )
 
 
-def _restore_ruler(broker: Broker, reader: definitions.KeyReader, value: bytes) -> None:
+def _restore_all(
+    broker: Broker,
+    recovered: Recovered,
+    restore_one: Callable[[Broker, definitions.KeyReader, bytes, list[Queue]], None],
+    queues: list[Queue],
+) -> None:
+    for key, value in recovered.definitions.items():
+        try:
+            restore_one(broker, definitions.KeyReader(key), value, queues)
+        except Exception as error:
+            raise DiskError(
+                f"a definition in the data folder cannot be used, {key!r}: {error!r}. Another "
+                "version may have written it: start that one, or restore the folder from a copy"
+            ) from error
+
+
+def _restore_definition(
+    broker: Broker, reader: definitions.KeyReader, value: bytes, queues: list[Queue]
+) -> None:
+    """An exchange, a queue, a policy or a parameter."""
+    if reader.kind in RULERS or reader.kind == definitions.BINDING_KIND:
+        return
+    table: Table = dict(decode_table(value, 0))
+    if reader.kind == definitions.GLOBAL_PARAMETER_KIND:
+        broker.global_parameters[reader.name()] = str(table["json"])
+        return
+    vhost = _vhost(broker, reader.name())
+    name = reader.name()
+    if reader.kind == definitions.EXCHANGE_KIND:
+        _restore_exchange(vhost, name, table)
+    elif reader.kind == definitions.QUEUE_KIND:
+        queues.append(_restore_queue(broker, vhost, name, table))
+    elif reader.kind == definitions.POLICY_KIND:
+        vhost.policies.put(_restore_policy(name, table))
+    elif reader.kind == definitions.OPERATOR_POLICY_KIND:
+        vhost.operator_policies.put(_restore_policy(name, table))
+    elif reader.kind == definitions.PARAMETER_KIND:
+        vhost.parameters[(name, reader.name())] = str(table["json"])
+
+
+def _restore_binding(
+    broker: Broker, reader: definitions.KeyReader, value: bytes, queues: list[Queue]
+) -> None:
+    """A binding; the exchanges and queues are there."""
+    if reader.kind == definitions.BINDING_KIND:
+        vhost = _vhost(broker, reader.name())
+        source, binding = definitions.read_binding(reader)
+        vhost.restore_binding(source, binding)
+
+
+def _restore_ruler(
+    broker: Broker, reader: definitions.KeyReader, value: bytes, queues: list[Queue]
+) -> None:
     """What the rest depends on: virtual hosts, users, and what the node remembers."""
     if reader.kind == definitions.VHOST_KIND:
         _restore_vhost(broker, reader.name(), dict(decode_table(value, 0)))

@@ -11,8 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from amqbroker import cli
-from amqbroker.store.files import FolderLock
+from amqbroker.core import definitions
+from amqbroker.store.files import FolderLock, open_data_folder
 from amqbroker.testing import broker
+from amqbroker.wire.tables import encode_table
 
 
 def invoke(*args: str) -> Result:
@@ -252,3 +254,27 @@ def test_the_folder_is_found_as_serve_finds_it(
     assert result.stdout.startswith(f"{folder}: ")
     monkeypatch.setenv("AMQBROKER_DATA_DIR", str(folder))
     assert invoke("verify").stdout.startswith(f"{folder}: ")
+
+
+@pytest.mark.parametrize("command", ["verify", "dump"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (definitions.queue_key("/", "q"), b"no table"),
+        (definitions.queue_key("/", "q"), encode_table({"arguments": {}})),
+        (definitions.queue_key("/", "q")[:3], encode_table({})),
+        (definitions.BINDING_KIND + b"\x01/", b""),
+    ],
+)
+def test_a_definition_that_makes_no_sense_is_named(
+    tmp_path: Path, command: str, key: bytes, value: bytes
+) -> None:
+    folder = open_data_folder(tmp_path)
+    folder.journal.define(key, value)
+    batch = folder.journal.take_batch()
+    assert batch is not None
+    folder._files.write(batch)
+    folder.close()
+    result = invoke(command, "--data-dir", str(tmp_path))
+    assert result.exit_code == 1
+    assert f"the definition {key!r} makes no sense" in result.output

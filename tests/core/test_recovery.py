@@ -9,10 +9,12 @@ from amqbroker.auth.passwords import rabbit_hash
 from amqbroker.core import definitions
 from amqbroker.core.queue import Queue
 from amqbroker.core.recovery import restore
+from amqbroker.errors import DiskError
 from amqbroker.management import users
 from amqbroker.message import Entry
 from amqbroker.store.journal import Journal
 from amqbroker.store.recovery import Problem, Recovered, RecoveredFile
+from amqbroker.wire.tables import encode_table
 from tests.core.house import PERSISTENT, House, Restartable, core, make_broker, make_message
 from tests.semantics.peer import Channel
 
@@ -78,6 +80,23 @@ def test_queues_of_a_vhost_without_a_record_bring_it_back() -> None:
     restore(broker, recovered)
     assert broker.vhosts["old"].queues["q"].arguments == {"x-max-length": 5}
     assert definitions.vhost_key("old") in broker.journal.defined(definitions.VHOST_KIND)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (definitions.queue_key("/", "q"), b"no table"),
+        (definitions.queue_key("/", "q"), encode_table({"arguments": {}})),
+        (definitions.queue_key("/", "q")[:3], encode_table({})),
+        (definitions.vhost_key("/"), encode_table({})),
+        (definitions.BINDING_KIND + b"\x01/", b""),
+    ],
+)
+def test_a_definition_that_makes_no_sense_stops_the_start(key: bytes, value: bytes) -> None:
+    recovered = Recovered()
+    recovered.definitions[key] = value
+    with pytest.raises(DiskError, match=r"^a definition in the data folder cannot be used, b'"):
+        restore(make_broker(Journal(recovered)), recovered)
 
 
 def test_messages_that_no_queue_claims_are_counted_in_the_log(house: House, ch: Channel) -> None:

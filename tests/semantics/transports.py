@@ -334,9 +334,9 @@ class NodeBroker(Broker):
     def measured(self, *, memory_is_low: bool = False, disk_is_low: bool = False) -> None:
         """The edge measured memory and disk."""
         self.node.serving(1 << 20)
-        self.node.limit_memory(1000, 1 << 30)
+        self.node.limit_memory(1 << 30, 1 << 30)
         self.node.limit_disk(1000)
-        self.node.memory_measured(2000 if memory_is_low else 1, self.now)
+        self.node.memory_measured(1 << 31 if memory_is_low else 1, self.now)
         self.node.disk_measured(0 if disk_is_low else 1 << 40, self.now)
         self.run()
 

@@ -49,6 +49,19 @@ def channels_limit_and_a_consumer_without_acks(s: Stage) -> None:
 
 
 @scenario
+def channels_limit_and_two_consumers(s: Stage) -> None:
+    """Who of a channel's consumers of one queue is next when there is room again."""
+    ch = s.channel()
+    ch.declare(s.q())
+    ch.consume(s.q(), "a")
+    ch.consume(s.q(), "b")
+    ch.qos(1, everywhere=True)
+    s.publish(ch, s.q(), "1", "2", "3")
+    ch.ack(1)
+    s.settle()
+
+
+@scenario
 def channels_limit_after_a_get(s: Stage) -> None:
     """What was got before the limit counts."""
     ch = s.channel()
