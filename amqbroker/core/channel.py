@@ -182,8 +182,15 @@ class Channel:
         while len(self.forgiven) > FORGIVEN_MAX:
             del self.forgiven[next(iter(self.forgiven))]
 
+    def served(self, consumer: Consumer) -> None:
+        """This consumer has used some of the channel's limit: the others come before it."""
+        if len(self.consumers) > 1:
+            del self.consumers[consumer.tag]
+            self.consumers[consumer.tag] = consumer
+
     def unblock_consumers(self) -> None:
-        """The channel's limit was raised, or one fewer message is outstanding."""
+        """The channel's limit was raised, or one fewer message is outstanding: back into the line
+        with those that have waited longest first."""
         for consumer in self.consumers.values():
             consumer.unblock()
 

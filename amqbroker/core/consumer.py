@@ -107,6 +107,7 @@ class Consumer:
         if channel.prefetch_global != 0:
             entry.limited = True
             channel.unacked_global += 1
+            channel.served(self)
         self.queue.unacked_count += 1
         channel.unacked.add(entry)
 

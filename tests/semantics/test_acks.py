@@ -410,3 +410,17 @@ def test_fact_181_a_late_consumer_is_cancelled_where_a_timeout_is_set(memory_ben
     ch.ack(1)
     ch.ack(again.tag)
     ch.expect_nothing(queue)
+
+
+@fact(184)
+def test_fact_184_who_has_waited_longest_gets_the_room(bench: Bench) -> None:
+    ch = bench.channel()
+    queue = bench.name()
+    ch.declare_queue(queue)
+    for tag in ("a", "b", "c"):
+        ch.consume(queue, tag)
+    ch.qos(1, global_=True)
+    for _ in range(7):
+        ch.publish(key=queue)
+    for tag in ("a", "b", "c", "a", "b", "c", "a"):
+        ch.ack(ch.expect_delivery(tag=tag).tag)
