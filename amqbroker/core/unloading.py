@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import i64
 
 from amqbroker.core.entry import QueueEntry
-from amqbroker.message import ENTRY_OVERHEAD_BYTES, Entry
+from amqbroker.message import ENTRY_OVERHEAD_BYTES, VOLATILE, Entry
 
 if TYPE_CHECKING:
     from amqbroker.core.broker import Broker
@@ -62,7 +62,13 @@ def store_some(broker: Broker) -> None:
     stored: i64 = 0
     for line_id, entries in _loaded(broker).items():
         line = entries[0].line
-        candidates: list[Entry] = [entry for entry in entries if not line.unload(entry)]
+        # What a transaction has settled is not outstanding when its batch ends. If it is transient,
+        # nothing would keep its segment, and it would be written again and again.
+        candidates: list[Entry] = [
+            entry
+            for entry in entries
+            if not line.unload(entry) and (entry.outstanding or entry.state != VOLATILE)
+        ]
         if candidates and left > stored and memory.excess() > 0:
             candidates.sort(key=_index_of)
             others = _without(bounds.get(line_id, []), candidates)

@@ -201,3 +201,25 @@ def test_a_disk_that_refuses_it_leaves_it_in_memory(house: House, ch: Channel) -
     assert memory.flying_bytes == memory.unloaded == 0
     ch.nack(tags[-1], multiple=True)
     assert ch.get_bodies("q") == bodies
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_what_a_transaction_holds_is_written_once_or_not_at_all(
+    house: House, ch: Channel, persistent: bool
+) -> None:
+    bodies = publish(ch, persistent=persistent)
+    ch.call(commands.Tx.Select(), commands.Tx.SelectOk)
+    tags = [ch.must_get("q").tag for _ in range(COUNT)]
+    ch.ack(tags[-1], multiple=True)
+    memory = core(house.node).memory
+    memory.bytes_max = 0
+    house.queue("q").wake()
+    for _ in range(10):
+        house._turn()
+    # It has come to rest.
+    assert not house._turn()
+    assert not memory.unloading
+    ch.call(commands.Tx.Rollback(), commands.Tx.RollbackOk)
+    ch.nack(tags[-1], multiple=True)
+    ch.call(commands.Tx.Commit(), commands.Tx.CommitOk)
+    assert ch.get_bodies("q") == bodies
