@@ -320,9 +320,11 @@ class Recovery(RecordVisitor):
             result.next_queue_id = max(result.next_queue_id, queue_id + 1)
             result.next_segment[queue_id] = queue.next_segment
             self._finish_segments(queue_id, queue)
-            if not queue.entries:
+            # The record that moved them to their segment may be in a block that is damaged.
+            places = [i for i in sorted(queue.entries) if not queue.is_in_segment(i)]
+            if not places:
                 continue
-            entries = [queue.entries[index] for index in sorted(queue.entries)]
+            entries = [queue.entries[index] for index in places]
             live: dict[int, int] = {}
             for entry in entries:
                 live[entry.file] = live.get(entry.file, 0) + 1
@@ -348,9 +350,10 @@ class Recovery(RecordVisitor):
     def _finish_segments(self, queue_id: int, queue: _Queue) -> None:
         # The file of one that was settled wholly may be gone already.
         segments = [segment for segment in queue.segments if segment.live() > 0]
+        segments.sort(key=first_of)
+        queue.segments = segments
         if not segments:
             return
-        segments.sort(key=first_of)
         self._result.segments[queue_id] = segments
         if not self._result.clean:
             queue.redelivered.add(segments[0].first, segments[-1].last)

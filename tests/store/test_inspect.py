@@ -239,6 +239,24 @@ def test_without_its_definitions_a_folder_says_why_a_start_refuses() -> None:
     assert len(report.segments) == 2
 
 
+def test_no_damaged_block_doubles_a_message() -> None:
+    """Not even one that said that messages had gone from the journal to a segment."""
+    for name in BITS:
+        if not name.startswith("journal-"):
+            continue
+        at = FOLDER.content(name).find(b"blok")
+        while at >= 0:
+            content = bytearray(FOLDER.content(name))
+            content[at + 24] ^= 1
+            disk = FakeDisk()
+            for other in BITS:
+                disk.put(other, FOLDER.content(other))
+            disk.put(name, bytes(content))
+            found = [each.index for each in stored_messages(disk, read_folder(disk), 1)]
+            assert len(found) == len(set(found)), (name, at)
+            at = FOLDER.content(name).find(b"blok", at + 1)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_it_finds_all_that_a_start_finds(data: st.DataObject) -> None:
