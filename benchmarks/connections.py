@@ -62,10 +62,10 @@ def time_confirms(port: int, count: int) -> dict[str, float]:
 
 
 def hold_connections(
-    broker: Broker, amqload: Path, connections: int, probes: int, hold_s: float
+    broker: Broker, amqload: Path, before: int, connections: int, probes: int, hold_s: float
 ) -> dict[str, float]:
-    """Open all, probe while they are open, and close them."""
-    before = broker.open_sockets()
+    """Open all, probe while they are open, and close them. `before` were the sockets that the
+    broker had without any."""
     line = [str(amqload), "--uri", broker.address, "--mode", "idle", "--pid", str(broker.pid)]
     line += ["--connections", str(connections), "--seconds", f"{hold_s:g}"]
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as load:
@@ -109,9 +109,10 @@ def main() -> int:
         folder = Path(name)
         amqload = build_amqload(folder)
         with Broker(installed, folder) as broker:
+            before = broker.open_sockets()
             alone = time_confirms(broker.port, options.probes)
             found = {f"alone_{key}": value for key, value in alone.items()} | hold_connections(
-                broker, amqload, options.connections, options.probes, options.hold
+                broker, amqload, before, options.connections, options.probes, options.hold
             )
     if options.json:
         print(json.dumps({"broker": str(installed), "connections": options.connections} | found))

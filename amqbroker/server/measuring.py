@@ -182,6 +182,12 @@ class Measuring:
         if resident is not None:
             runner.node.memory_measured(resident, runner.now)
             await self._give_back(resident)
+        await self.measure_disk()
+        runner.end_turn()
+
+    async def measure_disk(self) -> None:
+        """Tell the node how much the disk takes. Also before its first turn: that may have messages
+        to move, and only as many as there is room for."""
         try:
             free = await self._folder.free_bytes()
         except DiskError as error:
@@ -190,8 +196,7 @@ class Measuring:
             self._disk_trouble = str(error)
         else:
             self._disk_trouble = ""
-            runner.node.disk_measured(free, runner.now)
-        runner.end_turn()
+            self._runner.node.disk_measured(free, self._runner.now)
 
 
 def trimmer() -> Callable[[int], int] | None:

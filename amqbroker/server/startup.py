@@ -145,12 +145,14 @@ async def serve(
         RuleOperations(runner, admin.commands)
         Definitions(runner, admin.commands)
         on_reloading(Reloading(runner, listeners, admin.commands, reread))
+        measuring = Measuring(runner, folder)
+        await measuring.measure_disk()
         control = ControlServer(data_dir, admin.commands)
         try:
             await listeners.open(config)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(runner.run)
-                tasks.start_soon(Measuring(runner, folder).run)
+                tasks.start_soon(measuring.run)
                 await listeners.accept()
                 await control.open()
                 # Once the broker says that it is ready, signals are obeyed.

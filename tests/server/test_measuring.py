@@ -10,6 +10,7 @@ import pytest
 from pamqp.commands import Connection
 
 from amqbroker.config import Amount, Config, Disk, Memory
+from amqbroker.core.memory import UNKNOWN_ROOM
 from amqbroker.server import measuring
 from amqbroker.server.measuring import (
     TRIM_BYTES,
@@ -19,6 +20,8 @@ from amqbroker.server.measuring import (
     machine_memory_bytes,
     resident_bytes,
 )
+from amqbroker.server.runner import Runner
+from amqbroker.testing import broker
 
 from .process import broker_process
 
@@ -156,3 +159,16 @@ def test_what_is_short_blocks_publishers(
         ch = process.channel()
         ch.publish(exchange="amq.fanout")
         assert ch.peer.expect(Connection.Blocked).reason == reason
+
+
+def test_the_disk_is_measured_before_the_first_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    rooms: list[int] = []
+    settle = Runner._settle
+
+    def watched(runner: Runner) -> None:
+        rooms.append(int(runner.node.broker.memory.disk_room))
+        settle(runner)
+
+    monkeypatch.setattr(Runner, "_settle", watched)
+    with broker():
+        assert rooms[0] < UNKNOWN_ROOM
