@@ -479,9 +479,8 @@ class Node:
         broker = self._broker
         for line in broker.all_lines():
             line.forget()
-        for client in broker.clients.values():
-            for channel in client.channels.values():
-                channel.unacked.take_all()
+        for channel in broker.channels():
+            channel.unacked.take_all()
         broker.dead_letters.forget()
 
     # For management/: what it changes is looked at when the next turn is settled.

@@ -159,8 +159,8 @@ def make_letter(message: Message, how: Death) -> Letter:
     reason = how.reason
     header = message.header
     source, own_key = split_address(message.address)
-    own_keys = [own_key, *_copies(header, "CC")]
-    hidden = _copies(header, "BCC")
+    own_keys = [own_key, *_copies(header, CC_FIELD)]
+    hidden = _copies(header, BCC_FIELD)
     death: FieldTable = {}
     expiration = properties.property_text(header, properties.EXPIRATION)
     if expiration is not None:
@@ -253,11 +253,11 @@ class LetterMaker:
         return Letter(letter_message, self._keys, self._deaths, self._hides)
 
 
-def _copies(header: bytes, name: str) -> list[str]:
+def _copies(header: bytes, field: bytes) -> list[str]:
     """The routing keys in the CC or BCC header."""
-    if (BCC_FIELD if name == "BCC" else CC_FIELD) not in header:
+    if field not in header:
         return []
-    copies = (properties.headers_of(header) or {}).get(name)
+    copies = (properties.headers_of(header) or {}).get(field[1:].decode())
     return [each for each in copies if isinstance(each, str)] if isinstance(copies, list) else []
 
 

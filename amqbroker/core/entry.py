@@ -43,8 +43,11 @@ class QueueEntry(Entry):
         """The message as it goes out: without BCC keys, and if it was out before and deliveries are
         counted, it says how often it came back."""
         message = self.message
-        header = shown(message.header)
-        if self.deliveries != 0 and self.line.queue.rules.counts_deliveries:
+        header = message.header
+        queue = self.line.queue
+        if queue.has_copies:
+            header = shown(header)
+        if self.deliveries != 0 and queue.rules.counts_deliveries:
             count: FieldTable = {DELIVERY_COUNT: int(self.deliveries)}
             header = with_edited_headers(header, count, [])
         if header is message.header:
