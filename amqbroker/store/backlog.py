@@ -196,7 +196,6 @@ class Backlog:
 
     __slots__ = (
         "_at",
-        "_is_cut_up",
         "_next_number",
         "_offset",
         "_open",
@@ -208,6 +207,7 @@ class Backlog:
         "_wanted",
         "dropped",
         "generation",
+        "is_cut_up",
         "is_reading",
         "next_index",
         "queue_id",
@@ -215,6 +215,7 @@ class Backlog:
         "segments",
         "unread",
         "unread_bytes",
+        "wanted_flags",
     )
 
     def __init__(self, queue_id: i64, outbox: SegmentOutbox) -> None:
@@ -242,8 +243,9 @@ class Backlog:
         self._wanted: i64 = 0
         self._searching = False
         self._reading: Segment | None = None
-        # Some messages of the block that is being read are settled.
-        self._is_cut_up = False
+        # Of the block that is being read: see `wants_block`.
+        self.wanted_flags: i64 = 0
+        self.is_cut_up = False
         self._read_length: i64 = 0
 
     def recover(self, segments: list[Segment], redelivered: Ranges, next_number: i64) -> None:
@@ -409,27 +411,26 @@ class Backlog:
         return min(segment.offset, segment.readable) if self._rereads else segment.readable
 
     def wants_block(self, reader: SegmentReader) -> bool:
-        """Whether the reader's block may have a message that is still there."""
+        """Whether the reader's block may have a message that is still there. Each of it is, if it
+        has the flags `wanted_flags`, and if the block `is_cut_up`, if this `wants` its index."""
         segment = self._reading
         assert segment is not None
         first, last = reader.first, reader.last
         if self._rereads:
-            self._is_cut_up = not segment.again.covers(first, last)
+            self.wanted_flags = 0
+            self.is_cut_up = not segment.again.covers(first, last)
             return segment.again.touches(first, last)
-        self._is_cut_up = segment.recovered and segment.settled.touches(first, last)
-        return not self._is_cut_up or not segment.settled.covers(first, last)
+        self.wanted_flags = KEPT if segment.recovered else 0
+        self.is_cut_up = segment.recovered and segment.settled.touches(first, last)
+        return not self.is_cut_up or not segment.settled.covers(first, last)
 
-    def wants_record(self, reader: SegmentReader) -> bool:
-        """Whether the reader's record, of a block that is wanted, is still there."""
+    def wants(self, index: i64) -> bool:
+        """Whether the message with this index, of a block that is cut up, is still there."""
         segment = self._reading
         assert segment is not None
         if self._rereads:
-            return not self._is_cut_up or segment.again.contains(reader.index)
-        if not segment.recovered:
-            return True
-        if reader.flags & KEPT == 0:
-            return False
-        return not self._is_cut_up or not segment.settled.contains(reader.index)
+            return segment.again.contains(index)
+        return not segment.settled.contains(index)
 
     def end_read(
         self, reader: SegmentReader, size: i64, taken: i64, kept: i64, body_bytes: i64

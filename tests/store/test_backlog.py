@@ -64,8 +64,11 @@ class SegmentStore(Store):
         while reader.next_block():
             if not self.backlog.wants_block(reader):
                 continue
+            flags = self.backlog.wanted_flags
             while (message := reader.next_record()) is not None:
-                if self.backlog.wants_record(reader):
+                if reader.flags & flags == flags and (
+                    not self.backlog.is_cut_up or self.backlog.wants(reader.index)
+                ):
                     entry = Entry(message, 1, reader.index)
                     entry.state = WRITTEN if reader.flags & KEPT else VOLATILE
                     entry.file = -1
