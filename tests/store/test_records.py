@@ -251,7 +251,7 @@ def test_many_ranges_take_several_records() -> None:
 
 def test_the_file_header_has_the_drawn_layout() -> None:
     assert len(HEADER) == FILE_HEADER_BYTES
-    assert HEADER[:20] == b"AMQBJRNL" + b"\0\0\0\2" + b"\0\0\0\0\0\0\0\7"
+    assert HEADER[:20] == b"AMQBJRNL" + b"\0\0\0\3" + b"\0\0\0\0\0\0\0\7"
     assert HEADER[20:28] == SEED
 
 

@@ -165,7 +165,7 @@ def test_the_layout_is_the_drawn_one() -> None:
     assert data[:8] == b"AMQBSEGM"
     block = data[FILE_HEADER_BYTES:][:SEGMENT_BLOCK_HEADER_BYTES]
     number = b"\0\0\0\0\0\0\0\3"
-    assert block[:28] == b"segb" + b"\0\0\0\x43" + b"\0\0\0\2" + number + number[:7] + b"\4"
+    assert block[:28] == b"segb" + b"\0\0\0\x44" + b"\0\0\0\2" + number + number[:7] + b"\4"
     record = data[FILE_HEADER_BYTES + SEGMENT_BLOCK_HEADER_BYTES :]
     expected = number + b"\0\0\0\0\0\0\0\5" + b"\0\2" + b"\0\7" + b"\0\0\0\4"
     expected += b"\0\3" + b"\0\0\0\2" + b"\0\1khhbbbb"
