@@ -20,8 +20,8 @@ from amqbroker.store.segments import segment_name
 # A segment is sealed when it has this much. It is the piece in which disk is given back.
 SEGMENT_SIZE_MAX: Final = 16 * 1024 * 1024
 SEGMENT_MESSAGES_MAX: Final = 65_536
-# Of files that are to go so much goes with a batch that somebody waits for, besides what it writes
-# itself; and with one that nobody waits for. A disk takes some 0.2 ms to let go of a MiB.
+# Of files that are to go since a batch before so much goes with a batch that somebody waits for,
+# besides what it writes itself; and of all of them with one that nobody waits for. A disk takes some 0.2 ms to let go of a MiB.
 GOING_BYTES: Final = 512 * 1024
 GOING_IDLE_BYTES: Final = 2 * 1024 * 1024
 # What a file takes besides its bytes.
@@ -46,6 +46,7 @@ class SegmentOutbox:
     """What the backlogs of all queues leave for the next batch."""
 
     __slots__ = (
+        "_named",
         "_sizes",
         "appended",
         "messages_max",
@@ -68,6 +69,8 @@ class SegmentOutbox:
         # Files that are to go, and what is left of them.
         self.unlinks: list[str] = []
         self._sizes: dict[str, int] = {}
+        # So many of them were to go before the last batch was taken.
+        self._named: i64 = 0
         self.set_aside: list[str] = []
         # What the disk refused for want of room, by segment: until it is there, it is read from
         # here.
@@ -88,13 +91,16 @@ class SegmentOutbox:
         batch.set_aside = self.set_aside
         self.writes = []
         self.set_aside = []
-        if not self.unlinks:
-            return
+        if self.unlinks:
+            self._let_go(batch, is_awaited)
+
+    def _let_go(self, batch: Batch, is_awaited: bool) -> None:
         left: i64 = GOING_BYTES if is_awaited else GOING_IDLE_BYTES
         for write in batch.segments:
             for chunk in write.chunks:
                 left += len(chunk)
-        for name in self.unlinks:
+        count: i64 = self._named if is_awaited else len(self.unlinks)
+        for name in self.unlinks[:count]:
             size: i64 = self._sizes.get(name, 0)
             if size > left:
                 if left > 0:
@@ -107,6 +113,7 @@ class SegmentOutbox:
         del self.unlinks[: len(batch.unlinks)]
         for name in batch.unlinks:
             self._sizes.pop(name, None)
+        self._named = len(self.unlinks)
 
     def take_back(self, batch: Batch) -> None:
         """The batch was refused: its files come before those of since."""
@@ -148,6 +155,7 @@ class SegmentOutbox:
         batch.set_aside = [name for name in self.set_aside if name not in awaiting]
         self.unlinks = [name for name in self.unlinks if name in awaiting]
         self.set_aside = [name for name in self.set_aside if name in awaiting]
+        self._named = 0
 
     def prune(self) -> list[SegmentPart]:
         """Forget what waits to be written to segments that are to go; the parts that would have

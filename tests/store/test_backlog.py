@@ -228,6 +228,7 @@ def test_purging_what_was_not_read() -> None:
     store.backlog.drop_unread()
     assert store.backlog.unread == 0
     store.commit()
+    store.commit()
     assert len(store.segments()) == 1
     store.journal.define(b"so that", b"it is synced")
     store.commit()
@@ -243,6 +244,7 @@ def test_after_a_purge_a_new_segment_begins() -> None:
     store.commit()
     store.backlog.drop_unread()
     store.move(store.put(2))
+    store.commit()
     store.commit()
     assert store.segments() == [segment_name(1, 2)]
     assert bodies_of(store.read_all()) == [2]
@@ -264,6 +266,7 @@ def test_a_deleted_queue_leaves_nothing() -> None:
     store.commit()
     store.log.close()
     store.journal.undefine(b"queue")
+    store.commit()
     store.commit()
     assert store.segments() == []
 

@@ -26,6 +26,10 @@ def test_a_large_file_goes_in_pieces_and_holds_up_nobody() -> None:
     store.journal.define(b"somebody", b"waits")
     batch = store.commit()
     assert batch is not None
+    assert (batch.sync, batch.unlinks, batch.cuts) == (True, [], [])
+    store.journal.define(b"somebody", b"waits again")
+    batch = store.commit()
+    assert batch is not None
     assert (batch.sync, batch.unlinks) == (True, [])
     assert batch.cuts == [(segment_name(1, 1), size - GOING_BYTES)]
     assert len(store.disk.read(segment_name(1, 1))) == size - GOING_BYTES
@@ -68,6 +72,10 @@ def test_what_a_batch_writes_lets_as_much_go() -> None:
     store = SegmentStore(FakeDisk())
     size = large_segment(store)
     store.backlog.drop_unread()
+    store.journal.define(b"somebody", b"waits")
+    batch = store.commit()
+    assert batch is not None
+    assert batch.cuts == []
     entries = store.put(4)
     entries[0].message.body = bytes(1 << 20)
     store.move(entries)
