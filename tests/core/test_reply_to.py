@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from pamqp.commands import Basic, Tx
+from pamqp.common import FieldTable
 
 from amqbroker.core.definitions import short
 from amqbroker.core.reply_to import (
@@ -94,7 +95,10 @@ def test_a_requester_gets_a_reply_once_and_never_its_bcc(ch: Channel) -> None:
     ch.declare_queue("service")
     requester, other = ch.peer.open_channel(), ch.peer.open_channel()
     address, second = _address_of(ch, requester), _address_of(ch, other)
-    headers = {"CC": [address, second], "BCC": [address, REPLY_PREFIX, REPLY_PREFIX + "nobody"]}
+    headers: FieldTable = {
+        "CC": [address, second],
+        "BCC": [address, REPLY_PREFIX, REPLY_PREFIX + "nobody"],
+    }
     ch.publish(b"!", key=address, mandatory=True, properties=Basic.Properties(headers=headers))
     for channel in (requester, other):
         assert channel.expect_delivery(b"!").headers == {"CC": [address, second]}
