@@ -116,6 +116,9 @@ def _queue(choose: random.Random, name: str | None = None) -> Step:
     target = None
     if name == _MORTAL and choose.random() < 0.7:
         target = choose.choice((("", _GRAVE), (_DEAD, None), (_DEAD, "k"), ("missing", None)))
+    if name == _GRAVE and arguments.get("x-overflow") != "drop-head":
+        # A dead letter that it refuses waits with us, and is dropped by RabbitMQ.
+        arguments.pop("x-overflow", None)
     flags = {
         "durable": choose.random() < 0.2,
         "auto_delete": choose.random() < 0.15,
@@ -353,10 +356,10 @@ class _Walker:
         if channel.closed or channel.connection.closed:
             return
         self.rollback(client)
-        for tag in client.tags:
-            channel.cancel(tag)
-        self._rest()
         if client.is_torn():
+            for tag in reversed(client.tags):
+                channel.cancel(tag)
+            self._rest()
             for number, source in client.unsettled.items():
                 if client.queues[source] != _MORTAL:
                     channel.ack(number)
