@@ -236,16 +236,25 @@ def main() -> int:
     for each in found:
         accounted = int(str(each["memory_accounted_bytes"]))
         resident = int(str(each["memory_resident_bytes"]))
+        parts = each["memory"]
+        assert isinstance(parts, dict)
+        unused = int(parts["unused"])
         rows.append(
             (
                 str(each["what"]),
                 f"{accounted / MIB:,.1f}",
+                f"{unused / MIB:,.1f}",
                 f"{resident / MIB:,.1f}",
                 f"{(accounted / resident - 1) * 100:+.0f} %",
                 f"{int(str(each['grown'])) / MIB:,.1f}",
             )
         )
-    print(table(("situation", "accounted, MiB", "resident, MiB", "apart", "grown, MiB"), rows))
+    print(
+        table(
+            ("situation", "accounted, MiB", "of it unused", "resident, MiB", "apart", "grown, MiB"),
+            rows,
+        )
+    )
     return 0
 
 

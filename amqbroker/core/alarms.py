@@ -63,8 +63,7 @@ class Alarms:
         give it back: new messages take that first, so it blocks nobody. What it did give back is no
         excuse any more. Whatever else is resident counts, whether the account knows it or not.
         """
-        kept = max(0, self.memory_kept + self.memory_accounted - accounted_bytes)
-        kept = max(0, min(kept, resident_bytes - accounted_bytes))
+        kept = max(0, min(self.kept(accounted_bytes), resident_bytes - accounted_bytes))
         self.memory_bytes = resident_bytes
         self.memory_accounted = accounted_bytes
         self.memory_kept = kept
@@ -76,6 +75,10 @@ class Alarms:
             self.memory_is_low = True
         elif used <= watermark - watermark // MEMORY_DIVISOR:
             self.memory_is_low = False
+
+    def kept(self, accounted_bytes: i64) -> i64:
+        """How much may be free and kept by an allocator, with so much accounted for now."""
+        return max(0, self.memory_kept + self.memory_accounted - accounted_bytes)
 
     def measure_disk(self, free_bytes: i64) -> None:
         """The disk takes so much more."""

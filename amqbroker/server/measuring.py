@@ -169,13 +169,13 @@ class Measuring:
         """Memory that is free, but kept by the C library, goes back to the system: at times, and
         only if it is much, since the library looks through all of it, at some 0.2 ms a MiB."""
         node = self._runner.node
-        accounted = node.memory_account().total()
+        accounted = node.memory_account().used()
         if self._trim is None or not self._trimming.is_due(resident - accounted, accounted):
             return
         await anyio.to_thread.run_sync(self._trim, 0)
         left = resident_bytes()
         if left is not None:
-            self._trimming.trimmed(left - node.memory_account().total())
+            self._trimming.trimmed(left - node.memory_account().used())
 
     async def measure(self) -> None:
         """Measure once."""
