@@ -7,8 +7,8 @@
 Starts the installed broker for each situation, brings it there, and asks for its status: the
 account, resident memory, and how far they are apart. Then everything goes, and it asks again after
 the broker has had time to give memory back; messages are half there before, and they go in three
-ways: consumed, purged, and with their queues. With one kind of thing only in a broker, the growth of
-resident memory divided by their number is what one costs: amqbroker/core/account.py has these.
+ways: consumed, purged, and with their queues. With one kind of thing only in a broker, the growth
+of resident memory divided by their number is what one costs: amqbroker/core/account.py has these.
 """
 
 from __future__ import annotations

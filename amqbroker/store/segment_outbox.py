@@ -20,8 +20,8 @@ from amqbroker.store.segments import segment_name
 # A segment is sealed when it has this much. It is the piece in which disk is given back.
 SEGMENT_SIZE_MAX: Final = 16 * 1024 * 1024
 SEGMENT_MESSAGES_MAX: Final = 65_536
-# Of files that are to go since a batch before so much goes with a batch that somebody waits for,
-# besides what it writes itself; and of all of them with one that nobody waits for. A disk takes some 0.2 ms to let go of a MiB.
+# With a batch that somebody waits for so much goes, besides as much as it writes, of files that
+# were to go before; with another one so much of all of them. A disk takes 0.2 ms a MiB.
 GOING_BYTES: Final = 512 * 1024
 GOING_IDLE_BYTES: Final = 2 * 1024 * 1024
 # What a file takes besides its bytes.
