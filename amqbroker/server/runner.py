@@ -29,6 +29,7 @@ from amqbroker.core.memory import ReadRequest
 from amqbroker.errors import DiskError, DiskFullError
 from amqbroker.node import Node, PeerInfo
 from amqbroker.server.connection import YIELD_S
+from amqbroker.store.files import Done
 from amqbroker.store.journal import Batch
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Runner:
     def __init__(
         self,
         node: Node,
-        write: Callable[[Batch, Callable[[Exception | None], object]], None],
+        write: Callable[[Batch, Done], None],
         read_at: Callable[[str, int, int], Awaitable[bytes]],
     ) -> None:
         self.node = node

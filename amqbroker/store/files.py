@@ -1,8 +1,8 @@
 """The edge: the data folder on a real disk, its lock, and the one thread hop a batch.
 
-The functions that touch files are synchronous: batches are written in a thread of their own, what
-is read goes through aiofiles, and a start runs them as they are, since nothing else runs then. Every error of the operating system becomes a
-DiskError that names the file and the reason.
+The functions that touch files are synchronous: batches are written in a thread of their own, reads
+go through aiofiles, and a start runs them as they are, since nothing else runs then. Every error of
+the operating system becomes a DiskError that names the file and the reason.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -295,6 +294,11 @@ def _folder_user_without_file(folder: Path) -> str:
         os.close(descriptor)
 
 
+# What is called once a batch is written, with what kept it from that.
+Done = Callable[[Exception | None], object]
+_Ordered = tuple[Batch, asyncio.AbstractEventLoop, Done]
+
+
 @final
 class JournalWriter:
     """Writes batches, one at a time, in a thread of its own.
@@ -307,21 +311,18 @@ class JournalWriter:
 
     def __init__(self, files: JournalFiles) -> None:
         self._files = files
-        self._batches: SimpleQueue[tuple[Batch, Callable[[Exception | None], object]] | None] = (
-            SimpleQueue()
-        )
+        self._batches: SimpleQueue[_Ordered | None] = SimpleQueue()
         # Held while a batch is written.
         self._turn = Lock()
         self._thread: Thread | None = None
 
-    def write(self, batch: Batch, done: Callable[[Exception | None], object]) -> None:
+    def write(self, batch: Batch, done: Done) -> None:
         """Begin to write a batch.
 
         `done` is called on the running event loop once the batch is written, and durable if it says
         so, or with the DiskError that kept it from that.
         """
-        loop = asyncio.get_running_loop()
-        self._batches.put((batch, partial(loop.call_soon_threadsafe, done)))
+        self._batches.put((batch, asyncio.get_running_loop(), done))
         if self._thread is None:
             self._thread = Thread(target=self._run, name="journal", daemon=True)
             self._thread.start()
@@ -344,7 +345,7 @@ class JournalWriter:
 
     def _run(self) -> None:
         while (item := self._batches.get()) is not None:
-            batch, tell = item
+            batch, loop, done = item
             failure: Exception | None = None
             try:
                 with self._turn:
@@ -353,7 +354,7 @@ class JournalWriter:
                 failure = error
             # A loop that was closed meanwhile wants to know nothing.
             with suppress(RuntimeError):
-                tell(failure)
+                loop.call_soon_threadsafe(done, failure)
 
 
 @final
