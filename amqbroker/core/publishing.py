@@ -25,7 +25,7 @@ from amqbroker.core.dead_letters import BCC_FIELD, CC_FIELD, is_marked, shown, u
 from amqbroker.core.held import HeldPublish
 from amqbroker.core.limits import REFUSED
 from amqbroker.core.names import exchange_resource
-from amqbroker.core.reply_to import REPLY_QUEUE, deliver_reply, own_reply_address, reply_key
+from amqbroker.core.reply_to import REPLY_QUEUE, own_reply_address, reply
 from amqbroker.core.tracing import trace_publish
 from amqbroker.errors import NO_ROUTE, access_refused, not_implemented, precondition_failed
 from amqbroker.exchanges.base import Table
@@ -64,7 +64,7 @@ def publish(channel: Channel, message: Message) -> None:
         route = _find_route(channel, message.address)
     queues = route.queues
     flags = properties.flags_of(message.header)
-    if flags & RULED != 0 or route.by_headers:
+    if flags & RULED != 0 or route.by_headers or route.is_reply:
         queues = _apply_rules(channel, message, route, flags)
     # One address object for all messages of a route, not one a message.
     message.address = route.address
@@ -87,19 +87,13 @@ def deliver(channel: Channel, message: Message, queues: list[Queue]) -> i64:
             position = needed
         elif needed == REFUSED:
             refused = True
-    if not queues and not _deliver_reply(channel, message) and message.bits & MANDATORY != 0:
+    if not queues and message.bits & MANDATORY != 0:
         client = channel.client
         write_return(
             client.output, channel.number, NO_ROUTE, NO_ROUTE_TEXT, message, client.payload_size_max
         )
         client.mark_output()
     return REFUSED if refused else position
-
-
-def _deliver_reply(channel: Channel, message: Message) -> bool:
-    """Whether a message that no queue wants is a direct reply, and somebody waits for it."""
-    key = reply_key(message.address)
-    return bool(key) and deliver_reply(channel.client.broker.reply_consumers, key, message)
 
 
 def _find_route(channel: Channel, address: bytes) -> Route:
@@ -127,8 +121,9 @@ def _apply_rules(channel: Channel, message: Message, route: Route, flags: i64) -
     if flags & properties.EXPIRATION != 0:
         check_expiration(properties.property_text(message.header, properties.EXPIRATION) or "")
     queues = route.queues
+    keys = [route.routing_key]
     if route.by_headers or (flags & properties.HEADERS != 0 and has_copies(message.header)):
-        queues = _route_by_headers(channel, message, route)
+        queues = _route_by_headers(channel, message, route, keys)
     if flags & properties.HEADERS != 0 and is_marked(message.header):
         message.header = unmarked(message.header)
     if flags & properties.USER_ID != 0:
@@ -136,6 +131,8 @@ def _apply_rules(channel: Channel, message: Message, route: Route, flags: i64) -
     expect_expiry(message, queues)
     if channel.vhost.traced:
         trace_publish(channel, message, queues)
+    if route.is_reply or len(keys) > 1:
+        reply(channel, route.exchange.name, keys, message)
     return queues
 
 
@@ -151,10 +148,14 @@ def has_copies(header: bytes) -> bool:
     return CC_FIELD in header or BCC_FIELD in header
 
 
-def _route_by_headers(channel: Channel, message: Message, route: Route) -> list[Queue]:
-    """Route one message by its own headers and all its routing keys. Only queues keep BCC."""
+def _route_by_headers(
+    channel: Channel, message: Message, route: Route, keys: list[str]
+) -> list[Queue]:
+    """Route one message by its own headers and all its routing keys, which are added to `keys`.
+    Only queues keep BCC."""
     headers: Table = dict(properties.headers_of(message.header) or {})
-    keys = [route.routing_key, *copies(headers, "CC"), *copies(headers, "BCC")]
+    keys.extend(copies(headers, "CC"))
+    keys.extend(copies(headers, "BCC"))
     for key in keys[1:]:
         access.check_topic(channel.client, access.WRITE, route.exchange, key)
     header = shown(message.header)

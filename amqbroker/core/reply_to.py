@@ -3,18 +3,22 @@
 A channel that consumes from `amq.rabbitmq.reply-to` gets a made-up name,
 `amq.rabbitmq.reply-to.<key>`, which the broker puts into the reply-to of its requests. A reply is
 published to the default exchange with that name as routing key and is written straight to the
-requester's connection: no queue, no ack, and none if the requester is gone.
+requester's connection: no queue, no ack, and none if the requester is gone. That is done when the
+reply is routed, so it does not wait for the commit of a transaction; and for all its routing keys,
+CC and BCC included.
 
-Source: RabbitMQ's `rabbit_direct_reply_to`, `rabbit_channel` (`override_reply_to`,
-`deliver_reply`).
+Source: RabbitMQ's `rabbit_direct_reply_to`, `rabbit_exchange` (`route`), `rabbit_channel`
+(`override_reply_to`, `deliver_reply`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
+from amqbroker.core.dead_letters import shown
 from amqbroker.errors import precondition_failed
-from amqbroker.message import Message
+from amqbroker.exchanges.registry import DEFAULT_EXCHANGE
+from amqbroker.message import MANDATORY, Message
 from amqbroker.wire.writer import write_deliver
 
 if TYPE_CHECKING:
@@ -46,11 +50,9 @@ class ReplyConsumer:
         self.prefix = prefix
 
 
-def reply_key(address: bytes) -> str:
-    """The secret part of a direct reply's address; empty if it is not one."""
-    if address[0] != 0 or address[2:REPLY_KEY_AT] != REPLY_PREFIX_BYTES:
-        return ""
-    return address[REPLY_KEY_AT:].decode("utf-8", "surrogateescape")
+def is_reply_address(address: bytes) -> bool:
+    """Whether a message's address, its exchange and routing key, is one of direct replies."""
+    return address[0] == 0 and address[2:REPLY_KEY_AT] == REPLY_PREFIX_BYTES
 
 
 def own_reply_address(channel: Channel) -> str:
@@ -64,14 +66,29 @@ def own_reply_address(channel: Channel) -> str:
     return REPLY_PREFIX + consumer.key
 
 
-def deliver_reply(reply_consumers: dict[str, ReplyConsumer], key: str, message: Message) -> bool:
-    """Write a reply to its requester; False if there is none any more.
+def reply(channel: Channel, exchange: str, keys: list[str], message: Message) -> None:
+    """Write a message that a channel has published to each requester whom one of its routing keys
+    names. One that somebody gets counts as routed: it is not returned any more.
+    """
+    if exchange != DEFAULT_EXCHANGE:
+        return
+    requesters = channel.client.broker.reply_consumers
+    for key in dict.fromkeys(keys):
+        requester = requesters.get(key.removeprefix(REPLY_PREFIX))
+        if requester is None or not key.startswith(REPLY_PREFIX):
+            continue
+        message.bits &= ~MANDATORY
+        header = shown(message.header)
+        if header is not message.header:
+            message = Message(0, message.address, 0, header, message.body, False)
+        deliver_reply(requester, message)
+
+
+def deliver_reply(consumer: ReplyConsumer, message: Message) -> None:
+    """Write a reply to its requester, or drop it if that one reads too little.
 
     The delivery tag is the channel's next, and stays so: RabbitMQ 3.13 does not count replies.
     """
-    consumer = reply_consumers.get(key)
-    if consumer is None:
-        return False
     channel = consumer.channel
     client = channel.client
     if client.output.size() <= client.output_size_max * BACKLOG_FACTOR:
@@ -85,4 +102,3 @@ def deliver_reply(reply_consumers: dict[str, ReplyConsumer], key: str, message: 
             client.payload_size_max,
         )
         client.mark_output()
-    return True

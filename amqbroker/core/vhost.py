@@ -23,6 +23,7 @@ from amqbroker.core.arguments import CLASSIC, queue_type
 from amqbroker.core.names import exchange_resource, queue_resource
 from amqbroker.core.policies import ALTERNATE_EXCHANGE, Policies
 from amqbroker.core.queue import Queue
+from amqbroker.core.reply_to import is_reply_address
 from amqbroker.core.rules import NO_LIMIT, Rules
 from amqbroker.errors import not_found
 from amqbroker.exchanges.base import EXCHANGE, QUEUE, Binding, Destination, Exchange, Table
@@ -48,10 +49,11 @@ ROUTES_MAX: Final = 20_000
 class Route:
     """Where the messages of one address go.
 
-    With `by_headers` each message must be routed by itself.
+    With `by_headers` each message must be routed by itself. With `is_reply` the routing key is an
+    address of direct replies.
     """
 
-    __slots__ = ("address", "by_headers", "exchange", "queues", "routing_key")
+    __slots__ = ("address", "by_headers", "exchange", "is_reply", "queues", "routing_key")
 
     def __init__(
         self,
@@ -60,12 +62,14 @@ class Route:
         routing_key: str,
         queues: list[Queue],
         by_headers: bool,
+        is_reply: bool,
     ):
         self.address = address
         self.exchange = exchange
         self.routing_key = routing_key
         self.queues = queues
         self.by_headers = by_headers
+        self.is_reply = is_reply
 
 
 @final
@@ -358,7 +362,8 @@ class VirtualHost:
         routing_key = address[end + 1 :].decode("utf-8", "surrogateescape")
         walk = self.walk(exchange, [routing_key], None)
         by_headers = walk.by_headers or self.traced
-        return Route(address, exchange, routing_key, list(walk.queues.values()), by_headers)
+        queues = list(walk.queues.values())
+        return Route(address, exchange, routing_key, queues, by_headers, is_reply_address(address))
 
     def walk(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pamqp.commands import Basic, Queue
+from pamqp.commands import Basic, Queue, Tx
 
 from . import wire
 from .conftest import Bench
@@ -111,6 +111,29 @@ def test_fact_224_mandatory_replies_to_the_gone_are_returned(bench: Bench) -> No
     ch.peer.close()
     responder.publish(b"answer", key=address, mandatory=True)
     assert responder.expect_return().body == b"answer"
+
+
+@fact(224)
+def test_fact_224_replies_do_not_wait_for_a_commit(bench: Bench) -> None:
+    ch, responder, _, address = _requester(bench)
+    responder.call(Tx.Select(), Tx.SelectOk)
+    responder.publish(b"answer", key=address)
+    ch.expect_delivery(b"answer")
+    responder.call(Tx.Commit(), Tx.CommitOk)
+    ch.expect_nothing()
+
+
+@fact(224)
+def test_fact_224_every_routing_key_may_be_an_address(bench: Bench) -> None:
+    ch, responder, queue, address = _requester(bench)
+    for name in ("CC", "BCC"):
+        responder.publish(
+            b"answer", key=queue, properties=Basic.Properties(headers={name: [address]})
+        )
+        reply = ch.expect_delivery(b"answer", "replies")
+        assert (reply.method["routing_key"], "BCC" in (reply.headers or {})) == (queue, False)
+        responder.wait_ready(queue, 1)
+        responder.must_get(queue, no_ack=True)
 
 
 @fact(225)

@@ -96,7 +96,7 @@ def other_names(s: Stage) -> None:
 
 @scenario
 def in_a_transaction(s: Stage) -> None:
-    """Requests and replies wait for the commit; a reply to nobody is returned then."""
+    """Requests wait for the commit, replies do not; one to nobody is returned then."""
     client, server = s.channel(), s.channel()
     server.declare(s.q())
     client.consume(_NAME, "r", no_ack=True)
@@ -108,13 +108,16 @@ def in_a_transaction(s: Stage) -> None:
     s.settle()
     name = server.get(s.q()).properties.reply_to
     server.select()
-    server.publish("", name, b"reply")
+    for end in (server.commit, server.rollback):
+        server.publish("", name, b"reply")
+        client.deliveries(1)
+        end()
+        s.settle()
+    client.close()
+    server.publish("", name, b"too late", mandatory=True)
     s.settle()
     server.commit()
-    client.deliveries(1)
-    server.publish("", name, b"too late")
-    client.close()
-    server.commit()
+    s.settle()
 
 
 @scenario
@@ -139,14 +142,41 @@ def tags_of_replies(s: Stage) -> None:
 
 @scenario
 def by_extra_keys(s: Stage) -> None:
-    """CC to a reply address, and a reply address beside a queue."""
+    """Copies to reply addresses, and to a queue beside one; nobody gets two."""
+    server = s.channel()
+    server.declare(s.q())
+    names = []
+    for client in (s.channel(), s.channel()):
+        client.consume(_NAME, "r", no_ack=True)
+        client.publish("", s.q(), b"request", reply_to=_NAME)
+        s.settle()
+        names.append(server.get(s.q()).properties.reply_to)
+    first, second = names
+    for key, headers in (
+        (s.q(), {"BCC": [first]}),
+        (first, {"CC": [s.q()]}),
+        (first, {"CC": [second, first], "BCC": [second, f"{_NAME}.nonsense"]}),
+        (s.q(), {"CC": [_NAME, second], "BCC": [first], "h": 1}),
+    ):
+        server.publish(
+            "", key, b"reply", mandatory=s.q() in (key, *headers.get("CC", [])), headers=headers
+        )
+        s.settle()
+        server.publish("amq.direct", key, b"elsewhere", mandatory=True, headers=headers)
+        s.empty(server, "q")
+
+
+@scenario
+def by_a_dead_letter(s: Stage) -> None:
+    """What has died goes to no requester."""
     client, server = s.channel(), s.channel()
     server.declare(s.q())
     client.consume(_NAME, "r", no_ack=True)
     client.publish("", s.q(), b"request", reply_to=_NAME)
     s.settle()
     name = server.get(s.q()).properties.reply_to
-    server.publish("", s.q(), b"1", mandatory=True, headers={"BCC": [name]})
+    server.declare(s.q("dying"), {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": name})
+    s.publish(server, s.q("dying"), "1")
+    server.get(s.q("dying"), no_ack=False)
+    server.reject(2, requeue=False)
     s.settle()
-    server.publish("", name, b"2", mandatory=True, headers={"CC": [s.q()]})
-    s.empty(server, "q")
