@@ -365,6 +365,8 @@ class Journal:
             self._in_flight = self.position
             self.position += 1
         batch.position = self._in_flight
+        batch.sequence = self._writer.sequence
+        batch.is_last = taken.stops
         # A snapshot says which blocks it covers: those must be on disk before it is. What is
         # settled in a segment must be as well, before the segment is gone.
         batch.sync = sync or starts_file or snapshot is not None
