@@ -89,8 +89,8 @@ class Recovered:
     how many of them each journal file holds. `redelivered` says which messages in segments had been
     delivered before, `deliveries` how often some of them came back since they were written there,
     `next_segment` which number a new segment may have. `next_index` has every queue that is known
-    to have given an index. `sequence` is the last block's. `snapshot_sequence` is the last block that
-    the snapshot covers; of queues with ids below `snapshot_queue_id` it has all that are left.
+    to have given an index. `sequence` is the last block's. `snapshot_sequence` is the last block
+    that the snapshot covers; of queues with ids below `snapshot_queue_id` it has all that are left.
     `undone` are definitions behind it that are no more. Journal file `marked_number` and block
     `marked_sequence` must be there, as the mark says.
     """
