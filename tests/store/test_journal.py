@@ -328,7 +328,7 @@ def test_a_snapshot_has_definitions_and_what_ids_come_next() -> None:
     assert recovered.next_index == {5: 1}
     assert recovered.next_queue_id == 6
     assert recovered.snapshot_sequence == 3
-    assert recovered.sequence == 2
+    assert recovered.sequence == 3
 
 
 def test_a_snapshot_is_made_after_a_sync_only() -> None:
