@@ -88,9 +88,10 @@ class Recovered:
     `messages` has the entries of each queue in index order, but for those in its `segments`; `live`
     how many of them each journal file holds. `redelivered` says which messages in segments had been
     delivered before, `deliveries` how often some of them came back since they were written there,
-    `next_segment` which number a new segment may have. `next_index` has every
-    queue that is known to have given an index. `sequence` is the last block's. `snapshot_sequence`
-    is the last block that the snapshot covers. Journal file `marked_number` and block
+    `next_segment` which number a new segment may have. `next_index` has every queue that is known
+    to have given an index. `sequence` is the last block's. `snapshot_sequence` is the last block
+    that the snapshot covers; of queues with ids below `snapshot_queue_id` it has all that are left.
+    `undone` are definitions behind it that are no more. Journal file `marked_number` and block
     `marked_sequence` must be there, as the mark says.
     """
 
@@ -110,8 +111,10 @@ class Recovered:
         "redelivered",
         "segments",
         "sequence",
+        "snapshot_queue_id",
         "snapshot_sequence",
         "torn_tail",
+        "undone",
     )
 
     def __init__(self) -> None:
@@ -127,6 +130,8 @@ class Recovered:
         self.files: list[RecoveredFile] = []
         self.sequence = 0
         self.snapshot_sequence = 0
+        self.snapshot_queue_id = 1
+        self.undone: list[tuple[bytes, bytes]] = []
         self.marked_number = 0
         self.marked_sequence = 0
         self.clean = False
@@ -472,12 +477,19 @@ class Recovery(RecordVisitor):
     def on_define(self, key: bytes, value: bytes) -> None:
         """A definition is made or replaced."""
         if self._is_news:
+            self._undo(key, value)
             self._result.definitions[key] = value
 
     def on_undefine(self, key: bytes) -> None:
         """A definition is gone."""
         if self._is_news:
+            self._undo(key, b"")
             self._result.definitions.pop(key, None)
+
+    def _undo(self, key: bytes, value: bytes) -> None:
+        before = self._result.definitions.get(key, value)
+        if before != value:
+            self._result.undone.append((key, before))
 
     def on_stopped(self) -> None:
         """A clean stop, unless a block or a file follows."""
@@ -490,6 +502,7 @@ class Recovery(RecordVisitor):
     def on_next_queue(self, queue_id: i64) -> None:
         """The snapshot's free queue id."""
         self._result.next_queue_id = queue_id
+        self._result.snapshot_queue_id = queue_id
 
     def on_end(self) -> None:
         """The snapshot is complete."""

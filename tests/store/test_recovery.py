@@ -86,7 +86,6 @@ def test_the_tail_is_cut_wherever_it_is_torn() -> None:
     ends = [FILE_HEADER_BYTES]
     for number in range(3):
         store.publish(b"%d" % number, 1)
-        store.journal.define(b"key", b"%d" % number)
         store.commit()
         ends.append(len(disk.content(journal_name(1))))
     data = disk.content(journal_name(1))
@@ -95,7 +94,6 @@ def test_the_tail_is_cut_wherever_it_is_torn() -> None:
         whole = sum(end <= size for end in ends) - 1
         expected = [b"%d" % number for number in range(whole)]
         assert bodies(recovered).get(1, []) == expected, size
-        assert recovered.definitions == ({b"key": expected[-1]} if expected else {})
         assert recovered.problems == []
         torn = recovered.torn_tail
         if size in (0, *ends):
@@ -104,6 +102,21 @@ def test_the_tail_is_cut_wherever_it_is_torn() -> None:
             assert torn is not None, size
             assert torn.file == journal_name(1)
             assert torn.offset == (ends[whole] if whole >= 0 else 0)
+
+
+def test_a_definition_is_there_or_not_wherever_the_tail_is_torn() -> None:
+    disk = FakeDisk()
+    store = Store(disk)
+    store.journal.define(b"key", b"1")
+    store.commit()
+    data = disk.content(journal_name(1))
+    # It is there twice.
+    length = (len(data) - FILE_HEADER_BYTES) // 2
+    for size in range(len(data) + 1):
+        recovered = fold(None, [(1, data[:size])])
+        assert recovered.problems == []
+        is_there = size >= FILE_HEADER_BYTES + length
+        assert recovered.definitions == ({b"key": b"1"} if is_there else {})
 
 
 def test_a_tail_of_zeros_is_torn() -> None:
