@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
-from amqbroker.core.discard import MAXLEN
+from amqbroker.core.discard import EXPIRED, MAXLEN
 from amqbroker.core.entry import QueueEntry
 from amqbroker.core.expiry import deadline_of
 from amqbroker.core.rules import DROP_HEAD, NO_LIMIT, REJECT_PUBLISH_DLX
@@ -63,17 +63,20 @@ def _refuse(queue: Queue, line: Line, message: Message) -> None:
         queue.discard([QueueEntry(message, line, line.next_index)], MAXLEN)
 
 
-def drop_head(queue: Queue, drops_max: i64) -> i64:
+def drop_head(queue: Queue, drops_max: i64, one_by_one: bool) -> i64:
     """Remove messages from the head while there are too many; how much was done, at most
     `drops_max`.
 
-    If the head is on disk and must go, the queue's `wants_head` is set; if more has to go,
-    `is_overdue`.
+    With `one_by_one` they came one after the other: what had expired was dropped as such as soon as
+    there was nothing in front of it. If the head is on disk and must go, the queue's `wants_head`
+    is set; if more has to go, `is_overdue`.
     """
     rules = queue.rules
     if rules.overflow != DROP_HEAD:
         return 0
     dropped: list[QueueEntry] = []
+    reason = MAXLEN
+    wall_ms = queue.turn.wall_ms()
     drops: i64 = 0
     while True:
         excess = _excess(queue.ready_count(), rules.max_length)
@@ -90,10 +93,17 @@ def drop_head(queue: Queue, drops_max: i64) -> i64:
                 queue.wants_head = True
                 break
         else:
-            dropped.append(ready.take())
+            entry = ready.take()
+            has_expired = one_by_one and drops > 0 and 0 < entry.expires_at <= wall_ms
+            if has_expired != (reason == EXPIRED):
+                if dropped:
+                    queue.discard(dropped, reason)
+                    dropped = []
+                reason = EXPIRED if has_expired else MAXLEN
+            dropped.append(entry)
         drops += 1
     if dropped:
-        queue.discard(dropped, MAXLEN)
+        queue.discard(dropped, reason)
     return drops
 
 

@@ -341,10 +341,11 @@ class Queue:
         drops: i64 = 0
         # As if each had come alone: what does not live on is in nobody's way.
         rules = self.rules
-        if not self.holds_back and rules.max_length != 0 and rules.max_length_bytes != 0:
+        lives = not self.holds_back and rules.max_length != 0 and rules.max_length_bytes != 0
+        if lives:
             drops = drop_expired(self, drops_max, True)
         # What new messages push out goes at once: publishers wait if that is too much.
-        drops += limits.drop_head(self, max(drops_max - drops, come))
+        drops += limits.drop_head(self, max(drops_max - drops, come), lives)
         if not self.holds_back:
             drops += drop_expired(self, max(drops_max - drops, 0), True)
         return drops
@@ -411,7 +412,7 @@ class Queue:
                     line.put_back(back)
         if self.has_rules:
             # Before anybody gets them: what is too much goes, even if it has just come back.
-            limits.drop_head(self, DROPS_A_TURN)
+            limits.drop_head(self, DROPS_A_TURN, False)
         self.wake()
 
     def _counted(self, entries: list[QueueEntry]) -> list[QueueEntry]:

@@ -134,6 +134,16 @@ class RealDisk:
                     return []
                 raise
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        """The files of a folder in the folder, by name, in order."""
+        path = self._folder / folder
+        with _os_errors(path, "list"):
+            try:
+                with os.scandir(path) as entries:
+                    return dict(sorted((each.name, each.stat().st_size) for each in entries))
+            except FileNotFoundError:
+                return {}
+
     def read(self, name: str) -> bytes:
         """A whole file."""
         path = self._folder / name

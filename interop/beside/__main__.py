@@ -35,6 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if wrong := [name for name in listed if not any(_is_for(name, s.name) for s in scenarios)]:
         print(f"{DIFFERENCES.name} lists scenarios that are not there: {', '.join(wrong)}")
         return 1
+
+    def is_listed(name: str) -> bool:
+        return any(_is_for(entry, name) for entry in listed)
+
     if options.only:
         scenarios = [s for s in scenarios if any(word in s.name for word in options.only)]
     if options.list:
@@ -52,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if theirs.controls is None or ours.controls is None:
                 scenarios = [each for each in scenarios if not each.alone]
             print(f"both ready after {time.monotonic() - started:.0f} s", flush=True)
-            found = [] if options.walks else compare.run(theirs, ours, scenarios)
+            found = [] if options.walks else compare.run(theirs, ours, scenarios, is_listed)
             count = options.walks or (0 if options.only else _WALKS)
             failures = _walk(theirs, ours, options.seed, count)
     except (brokers.NoBrokerError, BrokerFailedError) as error:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 from interop import broker as amqbroker
 from interop.beside import definitions
@@ -44,6 +44,17 @@ class Controls(ABC):
     @abstractmethod
     def control(self, *arguments: str) -> str:
         """Run a command of rabbitmqctl, or of amqbroker ctl, and return what it printed."""
+
+    @abstractmethod
+    def set_policy(
+        self,
+        name: str,
+        pattern: str,
+        definition: dict[str, Any] | None,
+        *,
+        of_operator: bool = False,
+    ) -> None:
+        """Set a policy of the virtual host `/`, or take it away."""
 
     @abstractmethod
     def limit_memory(self, tight: bool) -> None:
@@ -96,6 +107,24 @@ class Node(Controls):
             raise NoBrokerError(f"{expression}: {done.stdout}")
         return done.stdout
 
+    def set_policy(
+        self,
+        name: str,
+        pattern: str,
+        definition: dict[str, Any] | None,
+        *,
+        of_operator: bool = False,
+    ) -> None:
+        # As rabbitmqctl does it, which takes seconds to start.
+        kind = "_op" if of_operator else ""
+        if definition is None:
+            done = self.call(f"rabbit_policy:delete{kind}({_binary('/')}, {_binary(name)}, <<>>)")
+        else:
+            values = ("/", name, pattern, json.dumps(definition), "0", "all", "")
+            done = self.call(f"rabbit_policy:parse_set{kind}({', '.join(map(_binary, values))})")
+        if "ok" not in done.partition(",")[2]:
+            raise NoBrokerError(f"policy {name} {definition}: {done}")
+
     def limit_memory(self, tight: bool) -> None:
         share = "0.00001" if tight else "0.6"
         self.call(f"vm_memory_monitor:set_vm_memory_high_watermark({share})")
@@ -128,6 +157,20 @@ class Own(Controls):
 
     def control(self, *arguments: str) -> str:
         return self._broker.control(*arguments)
+
+    def set_policy(
+        self,
+        name: str,
+        pattern: str,
+        definition: dict[str, Any] | None,
+        *,
+        of_operator: bool = False,
+    ) -> None:
+        kind = "operator_policy" if of_operator else "policy"
+        if definition is None:
+            self.control(f"clear_{kind}", name)
+        else:
+            self.control(f"set_{kind}", name, pattern, json.dumps(definition))
 
     def limit_memory(self, tight: bool) -> None:
         self._memory = tight
@@ -247,6 +290,11 @@ def _running(
                 process.wait(_STOP_S)
             except (ProcessLookupError, subprocess.TimeoutExpired):
                 continue
+
+
+def _binary(text: str) -> str:
+    """A text as Erlang writes a binary."""
+    return f"<<{','.join(map(str, text.encode()))}>>"
 
 
 def _wait_answers(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

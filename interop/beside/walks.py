@@ -116,6 +116,9 @@ def _queue(choose: random.Random, name: str | None = None) -> Step:
     target = None
     if name == _MORTAL and choose.random() < 0.7:
         target = choose.choice((("", _GRAVE), (_DEAD, None), (_DEAD, "k"), ("missing", None)))
+    if name == _GRAVE and arguments.get("x-overflow") != "drop-head":
+        # A dead letter that it refuses waits with us, and is dropped by RabbitMQ.
+        arguments.pop("x-overflow", None)
     flags = {
         "durable": choose.random() < 0.2,
         "auto_delete": choose.random() < 0.15,
@@ -159,6 +162,8 @@ def _publish(choose: random.Random) -> Step:
         properties["headers"] = headers
     exchange = choose.choice(("", "", *_EXCHANGES))
     key = choose.choice(_KEYS[:3] if not exchange else _KEYS)
+    if _MORTAL in (*headers.get("CC", ()), *headers.get("BCC", ())) and key == _GRAVE:
+        key = _MORTAL
     count, mandatory = choose.choice((1, 1, 2, 3, 5)), choose.random() < 0.2
     return Step(_client(choose), "publish", (exchange, key, count, mandatory, properties))
 
@@ -264,11 +269,35 @@ class _Client:
         self.channel = channel
         self.tags: list[str] = []
         self.without_acks: set[str] = set()
-        self.unsettled: list[int] = []
-        self.queue = ""
+        #: What it has to settle, and what its transaction holds back: by delivery tag, the consumer
+        #: that got it, or the tag once more.
+        self.unsettled: dict[int, str] = {}
+        self.held: dict[int, str] = {}
+        #: The queues of these consumers and tags.
+        self.queues: dict[str, str] = {}
         self.has_got = False
         self.in_transaction = False
+        self.has_published = self.has_requeued = False
         self.told = 0
+
+    def note(self, tag: int, source: str, queue: str) -> None:
+        """One more delivery that wants to be settled."""
+        self.unsettled[tag] = source
+        self.queues[source] = queue
+
+    def is_torn(self) -> bool:
+        """Whether its end would send dead letters of one queue and what returns to another on their
+        way at the same time: which comes first is nobody's choice."""
+        sources = (*self.unsettled.values(), *self.held.values())
+        queues = {self.queues[source] for source in sources}
+        return _MORTAL in queues and len(queues) > 1
+
+    def ended_transaction(self, is_undone: bool) -> None:
+        """What it held back is settled, or outstanding again."""
+        if is_undone:
+            self.unsettled |= self.held
+        self.held = {}
+        self.has_published = self.has_requeued = False
 
 
 class _Walker:
@@ -291,6 +320,8 @@ class _Walker:
             getattr(self, step.name)(self._client(step.client), *step.arguments)
             self._rest()
         self._stage.record.chapter = "at the end | "
+        for client in self._clients.values():
+            self._leave(client)
         for client in self._clients.values():
             client.channel.connection.close()
         self._stage.settle()
@@ -319,6 +350,23 @@ class _Walker:
             client = self._clients[number] = _Client(client.channel)
         return client
 
+    def _leave(self, client: _Client) -> None:
+        """Close a channel, once nothing is left of it that could race."""
+        channel = client.channel
+        if channel.closed or channel.connection.closed:
+            return
+        self.rollback(client)
+        if client.is_torn():
+            for tag in reversed(client.tags):
+                channel.cancel(tag)
+            self._rest()
+            for number, source in client.unsettled.items():
+                if client.queues[source] != _MORTAL:
+                    channel.ack(number)
+            self.commit(client)
+        channel.close()
+        self._rest()
+
     def _rest(self) -> None:
         """Let all effects come, take what was delivered, and note what is where."""
         if self._is_short_lived:
@@ -331,8 +379,9 @@ class _Walker:
             if channel.published > len(channel.outcomes):
                 channel.confirms()
             for content in channel.delivered:
-                if content.method.consumer_tag not in client.without_acks:
-                    client.unsettled.append(content.tag)
+                consumer = content.method.consumer_tag
+                if consumer not in client.without_acks:
+                    client.unsettled[content.tag] = consumer
             channel.delivered.clear()
             client.tags = [tag for tag in client.tags if tag not in channel.cancelled]
             self._note_confirms(number, client)
@@ -424,6 +473,9 @@ class _Walker:
         mandatory: bool,
         properties: dict[str, Any],
     ) -> None:
+        if client.in_transaction and client.has_requeued:
+            return  # RabbitMQ sends the one before the other comes back
+        client.has_published = True
         properties = dict(properties)
         if properties.get("expiration") == str(_SHORT_MS):
             self._is_short_lived = True
@@ -445,17 +497,17 @@ class _Walker:
     def get(self, client: _Client, name: str, no_ack: bool) -> None:
         content = client.channel.get(self._stage.q(name), no_ack=no_ack)
         if isinstance(content, Content) and not no_ack:
-            client.unsettled.append(content.tag)
+            client.note(content.tag, str(content.tag), name)
             client.has_got = True
 
     def consume(
         self, client: _Client, name: str, priority: int | None, flags: dict[str, bool]
     ) -> None:
-        if client.tags and client.queue != name:
+        if any(client.queues[tag] != name for tag in client.tags):
             return  # which of two queues sends first is nobody's choice
-        client.queue = name
         self._consumers += 1
         tag = f"t{self._consumers}"
+        client.queues[tag] = name
         if flags["no_ack"]:
             client.without_acks.add(tag)
         arguments = {} if priority is None else {"x-priority": priority}
@@ -471,31 +523,49 @@ class _Walker:
             client.channel.ack(tag, multiple=multiple)
 
     def nack(self, client: _Client, which: int, multiple: bool, requeue: bool) -> None:
-        for tag in self._pick(client, which, multiple):
+        for tag in self._pick(client, which, multiple, requeue):
             client.channel.nack(tag, multiple=multiple, requeue=requeue)
 
     def reject(self, client: _Client, which: int, _: bool, requeue: bool) -> None:
-        for tag in self._pick(client, which, False):
+        for tag in self._pick(client, which, False, requeue):
             client.channel.reject(tag, requeue=requeue)
 
-    def _pick(self, client: _Client, which: int, multiple: bool) -> Iterator[int]:
-        """One of the unsettled tags, if there is any; all up to it are settled if `multiple`."""
-        if not client.unsettled:
+    def _pick(
+        self, client: _Client, which: int, multiple: bool, requeue: bool | None = None
+    ) -> Iterator[int]:
+        """One of the unsettled tags, if there is any; all up to it are settled if `multiple`.
+
+        What several consumers give back at once comes back consumer by consumer in RabbitMQ; the
+        walks leave it out.
+        """
+        tags = sorted(client.unsettled)
+        if not tags:
             return
-        client.unsettled.sort()
-        place = which % len(client.unsettled)
-        tag = client.unsettled[place]
-        if multiple:
-            del client.unsettled[: place + 1]
-        else:
-            del client.unsettled[place]
-        yield tag
+        place = which % len(tags)
+        chosen = {tag: client.unsettled[tag] for tag in tags[0 if multiple else place : place + 1]}
+        if requeue is not None:
+            held = client.held.values() if client.in_transaction else ()
+            if len({*chosen.values(), *held}) > 1:
+                return
+            if requeue and client.in_transaction:
+                if client.has_published:
+                    return
+                client.has_requeued = True
+        for tag in chosen:
+            del client.unsettled[tag]
+        if client.in_transaction:
+            client.held |= chosen
+        yield tags[place]
 
     def ack_of_nothing(self, client: _Client) -> None:
+        if client.in_transaction:
+            client.held |= client.unsettled
         client.channel.ack(0, multiple=True)
         client.unsettled.clear()
 
     def recover(self, client: _Client) -> None:
+        if len(set(client.unsettled.values())) > 1:
+            return
         client.unsettled.clear()
         client.channel.recover()
 
@@ -513,17 +583,39 @@ class _Walker:
     def commit(self, client: _Client) -> None:
         if client.in_transaction:
             client.channel.commit()
+            client.ended_transaction(False)
 
     def rollback(self, client: _Client) -> None:
         if client.in_transaction:
             client.channel.rollback()
+            client.ended_transaction(True)
 
     def close_channel(self, client: _Client) -> None:
-        client.channel.close()
+        if not client.is_torn():
+            client.channel.close()
 
     def close_connection(self, client: _Client) -> None:
-        client.channel.connection.close()
+        if self._is_alone(client):
+            client.channel.connection.close()
 
     def drop_connection(self, client: _Client) -> None:
-        client.channel.connection.drop()
-        self._stage.wait(_REST_S)
+        if self._is_alone(client):
+            client.channel.connection.drop()
+            self._stage.wait(_REST_S)
+
+    def _is_alone(self, client: _Client) -> bool:
+        """Whether a connection can end: with one channel, for which of two ends first is nobody's
+        choice; others are closed before."""
+        connection = client.channel.connection
+        others = [
+            each
+            for each in self._clients.values()
+            if each is not client and each.channel.connection is connection
+        ]
+        if any(each.is_torn() for each in (client, *others)):
+            return False
+        for each in others:
+            if not each.channel.closed:
+                each.channel.close()
+                self._rest()
+        return not client.is_torn()

@@ -12,6 +12,7 @@ from amqbroker.exchanges.base import Table
 from tests.core.house import PERSISTENT, House, core
 from tests.core.test_expiry import count_reads, lives, ready
 from tests.core.test_paging_model import SmallHouse
+from tests.semantics import wire
 from tests.semantics.peer import Channel
 
 
@@ -157,6 +158,30 @@ def test_what_does_not_live_on_is_in_nobodys_way(ch: Channel, limit: dict[str, i
     ch.sync("q")
     deaths = [ch.must_get("dead").headers["x-first-death-reason"] for _ in range(3)]
     assert deaths == ["expired"] * 3
+
+
+def test_what_has_expired_behind_what_is_pushed_out(house: House, ch: Channel) -> None:
+    """It is in nobody's way either, and dies as what it is, however many come at once."""
+    ch.declare_queue("dead")
+    target = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
+    ch.declare_queue("q", arguments={**target, "x-max-length": 3})
+    ch.fill("q", b"1")
+    short = Basic.Properties(expiration="0")
+    for body in (b"2", b"3"):
+        ch.publish(body, key="q", properties=short)
+    ch.sync("q")
+    burst = [
+        wire.publish(ch.number, "", "q") + wire.content(ch.number, bytes(2), body)
+        for body in (b"4", b"5", b"6")
+    ]
+    ch.peer.send_raw(b"".join(burst))
+    assert ch.get_bodies("q") == [b"4", b"5", b"6"]
+    dead = [ch.must_get("dead") for _ in range(3)]
+    assert [(each.body, each.headers["x-first-death-reason"]) for each in dead] == [
+        (b"1", "maxlen"),
+        (b"2", "expired"),
+        (b"3", "expired"),
+    ]
 
 
 def test_a_refused_message_leaves_nothing_behind(house: House, ch: Channel) -> None:

@@ -195,3 +195,16 @@ def recover_without_requeue(s: Stage, method: str) -> None:
     ch = s.channel()
     ch.send(getattr(spec.Basic, method)(False))
     ch.wait_closed()
+
+
+@scenario(True, False)
+def of_several_consumers_at_once(s: Stage, requeue: bool) -> None:
+    """What two consumers of one channel give back with one nack."""
+    ch = s.channel()
+    s.dying(ch, {})
+    ch.consume(s.q(), "first")
+    ch.consume(s.q(), "second")
+    s.publish(ch, s.q(), "1", "2", "3", "4")
+    ch.nack(3, multiple=True, requeue=requeue)
+    s.settle()
+    s.empty(ch, "dead")

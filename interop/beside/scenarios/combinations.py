@@ -243,6 +243,17 @@ def requeued_over_the_limit(s: Stage, overflow: str) -> None:
     s.empty(ch, "q", "dead")
 
 
+@scenario
+def expired_behind_what_is_too_much(s: Stage) -> None:
+    """What has expired dies as such when what was in front of it had to go, in a burst as well."""
+    ch = s.channel()
+    s.dying(ch, {"x-max-length": 3})
+    s.publish(ch, s.q(), "1")
+    s.publish(ch, s.q(), "2", "3", expiration="0")
+    s.publish(ch, s.q(), "4", "5", "6")
+    s.empty(ch, "q", "dead")
+
+
 @scenario(*itertools.product(({}, {"x-max-length": 1}, {"x-max-length-bytes": 3}), ("0", "15")))
 def expiry_and_length(s: Stage, limit: dict[str, Any], lifetime: str) -> None:
     """What does not live on is in nobody's way."""

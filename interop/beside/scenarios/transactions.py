@@ -170,3 +170,18 @@ def closed(s: Stage) -> None:
     ch.close()
     s.settle()
     s.counts(s.q())
+
+
+@scenario
+def what_comes_and_what_comes_back(s: Stage) -> None:
+    """A publish and a requeue in one transaction, with somebody waiting for both."""
+    ch, other = s.channel(), s.channel()
+    ch.declare(s.q())
+    s.publish(ch, s.q(), "1")
+    ch.get(s.q(), no_ack=False)
+    other.consume(s.q())
+    ch.select()
+    ch.nack(1)
+    s.publish(ch, s.q(), "2")
+    ch.commit()
+    s.settle()
