@@ -182,6 +182,40 @@ def measure(
     return found
 
 
+def come_and_go(count: int, size: int) -> list[Step]:
+    """Messages, twice."""
+    return [
+        (", half of them", lambda s: s.messages(count // 2, size), False),
+        ("", lambda s: s.messages(count - count // 2, size), False),
+        (", consumed", Situation.consumed, True),
+        (", there again", lambda s: s.messages(count, size), False),
+        (", purged", Situation.purged, True),
+    ]
+
+
+def situations(scale: float) -> list[tuple[str, list[Step]]]:
+    """All of them."""
+
+    def many(count: int) -> int:
+        return max(COUNT_MIN, int(count * scale))
+
+    def at_once(fill: Callable[[Situation], None]) -> list[Step]:
+        return [("", fill, False)]
+
+    return [
+        (f"{many(1_000_000):,} messages of 100 B", come_and_go(many(1_000_000), 100)),
+        (f"{many(100_000):,} messages of 4 KiB", come_and_go(many(100_000), 4096)),
+        (f"{many(10_000):,} connections", at_once(lambda s: s.connections(many(10_000)))),
+        (f"{many(10_000):,} channels with consumers", at_once(lambda s: s.channels(many(10_000)))),
+        (f"{many(20_000):,} queues", at_once(lambda s: s.queues(many(20_000)))),
+        (
+            f"{many(20_000):,} durable queues",
+            at_once(lambda s: s.queues(many(20_000), durable=True)),
+        ),
+        (f"{many(20_000):,} bindings", at_once(lambda s: s.bindings(many(20_000)))),
+    ]
+
+
 def main() -> int:
     """Measure and report."""
     parser = parser_of(__doc__)
@@ -193,38 +227,8 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
     installed = Installed(options.python)
 
-    def many(count: int) -> int:
-        return max(COUNT_MIN, int(count * options.scale))
-
-    def come_and_go(count: int, size: int) -> list[Step]:
-        return [
-            (", half of them", lambda s: s.messages(count // 2, size), False),
-            ("", lambda s: s.messages(count - count // 2, size), False),
-            (", consumed", Situation.consumed, True),
-            (", there again", lambda s: s.messages(count, size), False),
-            (", purged", Situation.purged, True),
-        ]
-
-    def all_at_once(fill: Callable[[Situation], None]) -> list[Step]:
-        return [("", fill, False)]
-
-    situations: list[tuple[str, list[Step]]] = [
-        (f"{many(1_000_000):,} messages of 100 B", come_and_go(many(1_000_000), 100)),
-        (f"{many(100_000):,} messages of 4 KiB", come_and_go(many(100_000), 4096)),
-        (f"{many(10_000):,} connections", all_at_once(lambda s: s.connections(many(10_000)))),
-        (
-            f"{many(10_000):,} channels with consumers",
-            all_at_once(lambda s: s.channels(many(10_000))),
-        ),
-        (f"{many(20_000):,} queues", all_at_once(lambda s: s.queues(many(20_000)))),
-        (
-            f"{many(20_000):,} durable queues",
-            all_at_once(lambda s: s.queues(many(20_000), durable=True)),
-        ),
-        (f"{many(20_000):,} bindings", all_at_once(lambda s: s.bindings(many(20_000)))),
-    ]
     found: list[dict[str, object]] = []
-    for what, steps in situations:
+    for what, steps in situations(options.scale):
         if options.only in what:
             print(what, file=sys.stderr)
             found.extend(measure(installed, what, steps, options.settle))
