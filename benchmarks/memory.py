@@ -182,19 +182,11 @@ def measure(
     return found
 
 
-def main() -> int:
-    """Measure and report."""
-    parser = parser_of(__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help="a share of everything")
-    parser.add_argument("--only", default="", help="situations whose names have this")
-    parser.add_argument("--settle", type=float, default=SETTLE_S, help="seconds after draining")
-    options = parser.parse_args()
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
-    installed = Installed(options.python)
+def situations(scale: float) -> list[tuple[str, list[Step]]]:
+    """What is measured, by name, each a share of its full size."""
 
     def many(count: int) -> int:
-        return max(COUNT_MIN, int(count * options.scale))
+        return max(COUNT_MIN, int(count * scale))
 
     def come_and_go(count: int, size: int) -> list[Step]:
         return [
@@ -208,7 +200,7 @@ def main() -> int:
     def all_at_once(fill: Callable[[Situation], None]) -> list[Step]:
         return [("", fill, False)]
 
-    situations: list[tuple[str, list[Step]]] = [
+    return [
         (f"{many(1_000_000):,} messages of 100 B", come_and_go(many(1_000_000), 100)),
         (f"{many(100_000):,} messages of 4 KiB", come_and_go(many(100_000), 4096)),
         (f"{many(10_000):,} connections", all_at_once(lambda s: s.connections(many(10_000)))),
@@ -223,8 +215,44 @@ def main() -> int:
         ),
         (f"{many(20_000):,} bindings", all_at_once(lambda s: s.bindings(many(20_000)))),
     ]
+
+
+def report(found: list[dict[str, object]]) -> str:
+    """What was measured, as a table."""
+    rows = []
+    for each in found:
+        accounted = int(str(each["memory_accounted_bytes"]))
+        resident = int(str(each["memory_resident_bytes"]))
+        parts = each["memory"]
+        assert isinstance(parts, dict)
+        rows.append(
+            (
+                str(each["what"]),
+                f"{accounted / MIB:,.1f}",
+                f"{int(parts['unused']) / MIB:,.1f}",
+                f"{resident / MIB:,.1f}",
+                f"{(accounted / resident - 1) * 100:+.0f} %",
+                f"{int(str(each['grown'])) / MIB:,.1f}",
+            )
+        )
+    return table(
+        ("situation", "accounted, MiB", "of it unused", "resident, MiB", "apart", "grown, MiB"),
+        rows,
+    )
+
+
+def main() -> int:
+    """Measure and report."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--scale", type=float, default=1.0, help="a share of everything")
+    parser.add_argument("--only", default="", help="situations whose names have this")
+    parser.add_argument("--settle", type=float, default=SETTLE_S, help="seconds after draining")
+    options = parser.parse_args()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
+    installed = Installed(options.python)
     found: list[dict[str, object]] = []
-    for what, steps in situations:
+    for what, steps in situations(options.scale):
         if options.only in what:
             print(what, file=sys.stderr)
             found.extend(measure(installed, what, steps, options.settle))
@@ -232,29 +260,7 @@ def main() -> int:
         print(json.dumps({"broker": str(installed), "situations": found}))
         return 0
     print(f"{installed} on {machine_line()}\n")
-    rows = []
-    for each in found:
-        accounted = int(str(each["memory_accounted_bytes"]))
-        resident = int(str(each["memory_resident_bytes"]))
-        parts = each["memory"]
-        assert isinstance(parts, dict)
-        unused = int(parts["unused"])
-        rows.append(
-            (
-                str(each["what"]),
-                f"{accounted / MIB:,.1f}",
-                f"{unused / MIB:,.1f}",
-                f"{resident / MIB:,.1f}",
-                f"{(accounted / resident - 1) * 100:+.0f} %",
-                f"{int(str(each['grown'])) / MIB:,.1f}",
-            )
-        )
-    print(
-        table(
-            ("situation", "accounted, MiB", "of it unused", "resident, MiB", "apart", "grown, MiB"),
-            rows,
-        )
-    )
+    print(report(found))
     return 0
 
 
