@@ -20,9 +20,6 @@ settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True
 settings.register_profile("night", max_examples=10_000, deadline=None)
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev")
 settings.load_profile(PROFILE)
-if PROFILE == "night":
-    # Ten thousand examples take as long as they take.
-    os.environ.setdefault("PYTEST_TIMEOUT", "0")
 
 PACKAGE = Path(amqbroker.__file__).parent
 
@@ -41,6 +38,13 @@ def _compiled() -> list[tuple[Path, Path]]:
 def pytest_report_header() -> str:
     """Say which of the two builds is being tested."""
     return f"amqbroker: {'compiled' if _compiled() else 'interpreted'}, from {PACKAGE}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Ten thousand examples take as long as they take."""
+    if PROFILE == "night":
+        for item in items:
+            item.add_marker(pytest.mark.timeout(0), append=False)
 
 
 def pytest_configure() -> None:

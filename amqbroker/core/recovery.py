@@ -29,6 +29,8 @@ from amqbroker.message import Entry
 from amqbroker.store.recovery import Recovered
 from amqbroker.wire.tables import decode_table
 
+# Where messages go whose queue is not known.
+LOST_VHOST: Final = "lost+found"
 # Who and what the rest depends on.
 RULERS: Final = (definitions.VHOST_KIND, definitions.USER_KIND, definitions.NODE_KIND)
 
@@ -48,20 +50,48 @@ def restore(broker: Broker, recovered: Recovered) -> None:
     _restore_all(broker, recovered, _restore_binding, queues)
     # It has seen the ids of the files' messages and those of all definitions.
     broker.next_queue_id = max(broker.next_queue_id, broker.journal.next_queue_id)
+    if recovered.problems:
+        _find_lost(broker, recovered, queues)
     dropped = broker.journal.drop_unclaimed()
-    if dropped and recovered.problems:
-        broker.log(
-            log.ERROR,
-            f"{dropped} messages of queues that are not defined are left out: these were deleted, "
-            "or their definitions are in what is damaged",
-        )
-    elif dropped:
+    if dropped:
         broker.log(log.INFO, f"{dropped} messages of queues that were deleted are left out")
     for queue in queues:
         for line in queue.lines():
             _restore_messages(
                 line, recovered.messages.pop(line.id, []), recovered.next_index.get(line.id, 0)
             )
+
+
+def _find_lost(broker: Broker, recovered: Recovered, queues: list[Queue]) -> None:
+    """Queues whose definitions are in what is damaged: their messages go to queues of made-up names
+    in a virtual host where nobody has permissions.
+
+    A queue that was deleted was defined before: in what the snapshot covers, or by a definition
+    that was found.
+    """
+    deleted: list[tuple[int, int]] = []
+    for key, value in recovered.undone:
+        if key[:1] == definitions.QUEUE_KIND:
+            gone = _make_queue(broker, "", dict(decode_table(value, 0)))
+            deleted.append((gone.id, gone.id + gone.ids()))
+    for queue_id in sorted(broker.journal.unclaimed()):
+        if queue_id < recovered.snapshot_queue_id or any(
+            first <= queue_id < end for first, end in deleted
+        ):
+            continue
+        name = f"queue-{queue_id}"
+        vhost = _vhost(broker, LOST_VHOST)
+        table: Table = {"id": queue_id, "auto_delete": False, "arguments": {}}
+        queue = _restore_queue(broker, vhost, name, table)
+        broker.journal.define(
+            definitions.queue_key(LOST_VHOST, name), definitions.queue_value(queue)
+        )
+        queues.append(queue)
+        broker.log(
+            log.ERROR,
+            f"the definition of a queue is lost, perhaps in what is damaged: its messages are in "
+            f"queue '{name}' in vhost '{LOST_VHOST}', for which somebody needs permissions",
+        )
 
 
 def _restore_all(
@@ -204,14 +234,18 @@ def _restore_exchange(vhost: VirtualHost, name: str, table: Table) -> None:
     )
 
 
-def _restore_queue(broker: Broker, vhost: VirtualHost, name: str, table: Table) -> Queue:
+def _make_queue(broker: Broker, name: str, table: Table) -> Queue:
     arguments = table["arguments"]
     queue_id = table["id"]
     assert isinstance(arguments, dict), name
     assert isinstance(queue_id, int), name
-    queue = Queue(broker.turn, queue_id, name, True, table["auto_delete"] is True, None, arguments)
+    return Queue(broker.turn, queue_id, name, True, table["auto_delete"] is True, None, arguments)
+
+
+def _restore_queue(broker: Broker, vhost: VirtualHost, name: str, table: Table) -> Queue:
+    queue = _make_queue(broker, name, table)
     queue.open_log(broker.journal)
-    broker.next_queue_id = max(broker.next_queue_id, queue_id + queue.ids())
+    broker.next_queue_id = max(broker.next_queue_id, queue.id + queue.ids())
     vhost.queues[name] = queue
     queue.vhost = vhost
     broker.start_expiry(vhost, queue)

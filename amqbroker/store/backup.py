@@ -18,6 +18,7 @@ from typing import Final, final
 
 from amqbroker.errors import DiskError
 from amqbroker.store.folder import DAMAGED_SUFFIX
+from amqbroker.store.mark import MARK_NAME
 from amqbroker.store.records import SNAPSHOT_NAME, journal_number
 from amqbroker.store.segments import SEGMENT_SUFFIX, SEGMENTS_FOLDER
 
@@ -63,7 +64,7 @@ class Backup:
         "_made_partial",
         "_partial",
         "_plan",
-        "_snapshot",
+        "_replaced",
         "_source",
         "bytes",
         "destination",
@@ -80,7 +81,8 @@ class Backup:
         self._partial = destination.with_name(destination.name + PARTIAL_SUFFIX)
         self._made_partial = False
         self._can_link = True
-        self._snapshot: bytes | None = None
+        # Small files that are replaced as a whole, by name.
+        self._replaced: dict[str, bytes] = {}
         self._plan: list[_Planned] = []
         # Of the first planned file.
         self._copied = 0
@@ -113,14 +115,16 @@ class Backup:
             for number in sorted(numbers):
                 self._add(numbers[number], number == last)
             for name in sorted(os.listdir(self._source / SEGMENTS_FOLDER)):
-                path = f"{SEGMENTS_FOLDER}/{name}"
+                segment = f"{SEGMENTS_FOLDER}/{name}"
                 queue_id = name.partition("-")[0]
                 if name.endswith(SEGMENT_SUFFIX) and not (
                     queue_id.isdigit() and int(queue_id) in growing.transient_queues
                 ):
-                    self._add(path, path in growing.segments)
-            snapshot = self._source / SNAPSHOT_NAME
-            self._snapshot = snapshot.read_bytes() if snapshot.exists() else None
+                    self._add(segment, segment in growing.segments)
+            for name in (SNAPSHOT_NAME, MARK_NAME):
+                path = self._source / name
+                if path.exists():
+                    self._replaced[name] = path.read_bytes()
         except OSError as error:
             raise _disk_error("read", self._source, error) from error
 
@@ -146,13 +150,13 @@ class Backup:
         return True
 
     def finish(self) -> None:
-        """Write the snapshot, make all of it durable, and give it its name."""
+        """Write the snapshot and the mark, make all of it durable, and give it its name."""
         partial = self._partial
         try:
-            if self._snapshot is not None:
-                _write_synced(partial / SNAPSHOT_NAME, self._snapshot)
+            for name, data in self._replaced.items():
+                _write_synced(partial / name, data)
                 self.files += 1
-                self.bytes += len(self._snapshot)
+                self.bytes += len(data)
             _sync_folder(partial / SEGMENTS_FOLDER)
             _sync_folder(partial)
             if os.path.lexists(self.destination):

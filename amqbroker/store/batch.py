@@ -16,7 +16,8 @@ class Batch:
 
     First the `segments`, each synced if it says so. With `starts_file` a new journal file
     `file_number` begins with these chunks, else they go to its end. `sync` says that someone waits
-    for it. Then the `snapshot`, if there is one, replaces the definitions file, and at last the
+    for it; the last block is `sequence` then, and `is_last` says that none follows. Then the
+    `snapshot`, if there is one, replaces the definitions file, and at last the
     `deletable` journal files and the segments named in `unlinks` go; those in `set_aside` are
     damaged, and kept under another name.
     """
@@ -25,8 +26,10 @@ class Batch:
         "chunks",
         "deletable",
         "file_number",
+        "is_last",
         "position",
         "segments",
+        "sequence",
         "set_aside",
         "snapshot",
         "starts_file",
@@ -46,6 +49,8 @@ class Batch:
         self.file_number: i64 = file_number
         self.chunks = chunks
         self.sync = False
+        self.sequence: i64 = 0
+        self.is_last = False
         self.starts_file = starts_file
         self.snapshot = snapshot
         self.deletable = deletable

@@ -29,6 +29,9 @@ class Disk(Protocol):
     def list_names(self, folder: str = "") -> list[str]:
         """The names in the folder, or in a folder in it, in order. One that is missing is empty."""
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        """The files of a folder in the folder, by name, in order. One that is missing is empty."""
+
     def read(self, name: str) -> bytes:
         """A whole file."""
 

@@ -5,8 +5,9 @@ A start reads everything, cuts the torn tail, syncs what is left of that file, b
 then removes files that hold nothing. So no process appends to a file of another one, and the marker
 of a clean stop counts once: a file follows it. A batch is written and synced before anybody hears
 of it; a file's name is synced with its first batch; a snapshot replaces the one before under a
-synced rename, and only then do the files go that it covers. They go oldest first on the disk too: a
-younger one has the settled ranges of an older one. A batch for which there
+synced rename, and only then do the files go that it covers. Files go oldest first on the disk too:
+a younger one has the settled ranges of an older one. When a file has its first synced batch, and at
+a clean stop, the mark names it, so that it is missed if it goes by itself. A batch for which there
 is no room is undone: files that it began go, others are cut to what they were. Segments are written
 and synced before the journal names them, and go after it has forgotten them; what nothing names is
 removed at a start.
@@ -21,6 +22,7 @@ from amqbroker.errors import DiskError, DiskFullError
 from amqbroker.store.backlog import SegmentWrite
 from amqbroker.store.disk import Disk, DiskFile
 from amqbroker.store.journal import JOURNAL_FILE_BYTES, Batch, Journal
+from amqbroker.store.mark import MARK_NAME, MARK_NEW_NAME, Mark
 from amqbroker.store.records import (
     FILE_HEADER_BYTES,
     JOURNAL_MAGIC,
@@ -31,6 +33,7 @@ from amqbroker.store.records import (
     journal_number,
 )
 from amqbroker.store.recovery import Problem, Recovered, Recovery
+from amqbroker.store.segment import cut_short
 from amqbroker.store.segments import SEGMENT_SUFFIX, SEGMENTS_FOLDER
 
 # Locked while a node runs; holds its process id.
@@ -57,6 +60,7 @@ class JournalFiles:
         "_has_deleted",
         "_has_reserve",
         "_keeps_reserve",
+        "_marked",
         "_number",
         "_size",
         "_undo",
@@ -76,6 +80,8 @@ class JournalFiles:
         self._has_deleted = False
         # How to undo what was done of a batch: files, and the size that they had; 0: none.
         self._undo: list[tuple[str, int]] = []
+        # The last file of which the mark names a block.
+        self._marked = 0
         self._keeps_reserve = False
         self._has_reserve = False
 
@@ -105,6 +111,8 @@ class JournalFiles:
             self._failure = f"the journal failed before: {error}"
             raise
         self._undo.clear()
+        if batch.sync and (batch.is_last or self._marked != self._number):
+            self._mark(batch)
         if self._keeps_reserve and not self._has_reserve:
             self._make_reserve()
 
@@ -189,6 +197,15 @@ class JournalFiles:
         self._undo.pop()
         self._sync_folder()
 
+    def _mark(self, batch: Batch) -> None:
+        """Remember that this file has this block: a start misses the last file by nothing else."""
+        try:
+            _write_mark(self._disk, batch.file_number, batch.sequence)
+        except DiskError:
+            # It is a help, and nothing depends on it; the next batch tries again.
+            return
+        self._marked = self._number
+
     def _sync_folder(self) -> None:
         self._disk.sync_folder()
         self._has_deleted = False
@@ -239,10 +256,26 @@ class JournalFiles:
             return
 
 
+def _write_mark(disk: Disk, number: int, sequence: int) -> None:
+    """Replace the mark: this journal file is there, and this block. Both are synced."""
+    if MARK_NEW_NAME in disk.list_names():
+        disk.delete(MARK_NEW_NAME)
+    file = disk.create(MARK_NEW_NAME)
+    try:
+        file.write([Mark(number, sequence).encode()])
+        file.sync()
+    finally:
+        file.close()
+    disk.rename(MARK_NEW_NAME, MARK_NAME)
+    disk.sync_folder()
+
+
 def read_folder(disk: Disk) -> Recovered:
     """What the folder holds; nothing is changed. Raises DiskError if a start must not go on."""
     names = disk.list_names()
     recovery = Recovery()
+    if MARK_NAME in names:
+        recovery.add_mark(disk.read(MARK_NAME))
     if SNAPSHOT_NAME in names:
         recovery.add_snapshot(disk.read(SNAPSHOT_NAME))
     numbers = _journal_numbers(names)
@@ -272,7 +305,7 @@ def _open_folder(
 ) -> tuple[Recovered, Journal, JournalFiles]:
     names = disk.list_names()
     recovered = read_folder(disk)
-    number = max(_journal_numbers(names), default=0) + 1
+    number = max([recovered.marked_number, *_journal_numbers(names)]) + 1
     if SNAPSHOT_NEW_NAME in names:
         disk.delete(SNAPSHOT_NEW_NAME)
     _cut_torn_tail(disk, recovered)
@@ -284,6 +317,8 @@ def _open_folder(
         file.write([file_header(JOURNAL_MAGIC, number, seed)])
         file.sync()
         disk.sync_folder()
+        with suppress(DiskFullError):
+            _write_mark(disk, number, recovered.sequence)
         _remove_empty(disk, recovered)
     except DiskError:
         file.close()
@@ -323,24 +358,31 @@ def _tidy_segments(disk: Disk, recovered: Recovered) -> None:
     """Remove segments that nothing names: of transient messages, or of a write before a crash.
 
     If the journal is damaged, it may have named them: then they are kept aside. Those that are
-    missing are problems.
+    missing or too short are problems.
     """
+    problems = recovered.problems
+    is_damaged = bool(problems)
     named = {
         segment.name.removeprefix(SEGMENTS_FOLDER + "/"): segment
         for segments in recovered.segments.values()
         for segment in segments
     }
-    for name in disk.list_names(SEGMENTS_FOLDER):
-        if named.pop(name, None) is not None or not name.endswith(SEGMENT_SUFFIX):
+    for name, size in disk.sizes(SEGMENTS_FOLDER).items():
+        found = named.pop(name, None)
+        if found is not None:
+            if size < found.size:
+                problems.append(Problem(found.name, size, cut_short(found)))
+            continue
+        if not name.endswith(SEGMENT_SUFFIX):
             continue
         path = f"{SEGMENTS_FOLDER}/{name}"
-        if recovered.problems:
+        if is_damaged:
             disk.rename(path, path + DAMAGED_SUFFIX)
         else:
             disk.delete(path)
     for segment in named.values():
         what = f"missing, with {segment.live()} messages"
-        recovered.problems.append(Problem(segment.name, 0, what))
+        problems.append(Problem(segment.name, 0, what))
 
 
 def _remove_empty(disk: Disk, recovered: Recovered) -> None:

@@ -1,9 +1,9 @@
 """A disk that can be told to keep what is there, while somebody copies it.
 
-Between `hold` and `release` no file goes and none gets another name, except that a new snapshot
-replaces the one before, which is small enough to be read at the beginning of the hold. What waits
-is done in its order afterwards, since journal files must go oldest first. Files of the hold only
-grow, so their bytes of its beginning stay as they were.
+Between `hold` and `release` no file goes and none gets another name, except that a new snapshot or
+mark replaces the one before, which is small enough to be read at the beginning of the hold. What
+waits is done in its order afterwards, since journal files must go oldest first. Files of the hold
+only grow, so their bytes of its beginning stay as they were.
 
 A crash in between leaves files that nothing needs; a start removes them, or reads the old journal
 files without harm.
@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import final
 
 from amqbroker.store.disk import Disk, DiskFile
+from amqbroker.store.mark import MARK_NAME
 from amqbroker.store.records import SNAPSHOT_NAME
 
 
@@ -41,6 +42,10 @@ class HoldingDisk:
     def list_names(self, folder: str = "") -> list[str]:
         """The names in the folder, or in a folder in it, in order."""
         return self._disk.list_names(folder)
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """The files of a folder in the folder, by name, in order."""
+        return self._disk.sizes(folder)
 
     def read(self, name: str) -> bytes:
         """A whole file."""
@@ -71,7 +76,7 @@ class HoldingDisk:
 
     def rename(self, old: str, new: str) -> None:
         """Rename a file over another; one that is set aside keeps its name for now."""
-        if self._is_held and new != SNAPSHOT_NAME:
+        if self._is_held and new not in (SNAPSHOT_NAME, MARK_NAME):
             self._waiting.append((old, new))
         else:
             self._disk.rename(old, new)

@@ -26,6 +26,7 @@ from amqbroker.errors import DiskError
 from amqbroker.message import Entry, Message
 from amqbroker.store.disk import Disk
 from amqbroker.store.folder import DAMAGED_SUFFIX, LOCK_NAME, RESERVE_NAME, SOCKET_NAME
+from amqbroker.store.mark import MARK_NAME, MARK_NEW_NAME
 from amqbroker.store.records import (
     BLOCK_HEADER_BYTES,
     FILE_HEADER_BYTES,
@@ -47,7 +48,7 @@ from amqbroker.store.records import (
     read_records,
 )
 from amqbroker.store.recovery import Problem, Recovered, Recovery
-from amqbroker.store.segment import Segment
+from amqbroker.store.segment import Segment, cut_short
 from amqbroker.store.segments import (
     KEPT,
     REDELIVERED,
@@ -62,7 +63,7 @@ from amqbroker.store.segments import (
 SECTOR_BYTES: Final = 512
 NOT_KNOWN: Final = -1
 # Files of a folder that hold no messages.
-OWN_NAMES: Final = (SNAPSHOT_NAME, SEGMENTS_FOLDER, SOCKET_NAME, RESERVE_NAME)
+OWN_NAMES: Final = (SNAPSHOT_NAME, MARK_NAME, SEGMENTS_FOLDER, SOCKET_NAME, RESERVE_NAME)
 
 
 @final
@@ -273,12 +274,18 @@ class _Inspection:
         known = {journal_name(number) for number in numbers}
         if SNAPSHOT_NAME in names:
             self._snapshot(SNAPSHOT_NAME)
+        if MARK_NAME in names:
+            self._mark()
         for number in numbers:
             self._journal_file(number, number == numbers[-1])
         for name in names:
             if name == SNAPSHOT_NEW_NAME:
                 self._note(name, 0, "half a snapshot: the next start removes it")
                 self._snapshot(name)
+            elif name == MARK_NEW_NAME:
+                self._note(
+                    name, 0, "half a mark of the last journal file: the next start removes it"
+                )
             elif name == LOCK_NAME:
                 self._lock_file()
             elif name.endswith(DAMAGED_SUFFIX):
@@ -288,7 +295,7 @@ class _Inspection:
         if not self.report.refusal:
             recovered = self.report.recovered = self._recovery.finish()
             self.report.problems += [
-                each for each in recovered.problems if each.file == SNAPSHOT_NAME
+                each for each in recovered.problems if each.file in (SNAPSHOT_NAME, MARK_NAME)
             ]
             self._count_queues(recovered)
         self._segments(bool(self.report.problems or self.report.refusal))
@@ -322,6 +329,15 @@ class _Inspection:
                 self._recovery.add_snapshot(data)
             except DiskError as error:
                 self.report.refusal = str(error)
+
+    def _mark(self) -> None:
+        data = self._read(MARK_NAME)
+        if data is None:
+            return
+        try:
+            self._recovery.add_mark(data)
+        except DiskError as error:
+            self.report.refusal = self.report.refusal or str(error)
 
     def _journal_file(self, number: int, is_last: bool) -> None:
         name = journal_name(number)
@@ -483,8 +499,7 @@ class _Inspection:
                 self._problem(name, offset, "the file header is damaged")
                 break
         if len(data) < segment.size:
-            what = f"the file ends here, and {segment.size} bytes of it count"
-            self._problem(name, len(data), what)
+            self._problem(name, len(data), cut_short(segment))
         reader = SegmentReader(
             data[FILE_HEADER_BYTES:], FILE_HEADER_BYTES, len(data), segment.crc, False
         )

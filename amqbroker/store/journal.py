@@ -188,6 +188,10 @@ class Journal:
             self.next_queue_id = queue_id + 1
         return log
 
+    def unclaimed(self) -> list[int]:
+        """The queues that a start found messages of, and that are not open yet."""
+        return [each for each, state in self._queue_states.items() if state.live or state.segments]
+
     def is_recovered(self, queue_id: i64) -> bool:
         """Whether a start found something of this queue, which is not open yet."""
         return queue_id in self._queue_states
@@ -365,6 +369,8 @@ class Journal:
             self._in_flight = self.position
             self.position += 1
         batch.position = self._in_flight
+        batch.sequence = self._writer.sequence
+        batch.is_last = taken.stops
         # A snapshot says which blocks it covers: those must be on disk before it is. What is
         # settled in a segment must be as well, before the segment is gone.
         batch.sync = sync or starts_file or snapshot is not None
@@ -520,12 +526,15 @@ class Journal:
         self.segments.parts = []
 
     def _encode_definitions(self, taken: Taken) -> None:
+        """Twice, in two blocks: if one is damaged no queue is lost by it."""
         writer = self._writer
-        for key, value in self._defined:
-            if value is None:
-                writer.undefine(key)
-            else:
-                writer.define(key, value)
+        for _ in range(2):
+            writer.end_block()
+            for key, value in self._defined:
+                if value is None:
+                    writer.undefine(key)
+                else:
+                    writer.define(key, value)
         taken.defined = self._defined
         self._defined = []
 

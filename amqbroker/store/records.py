@@ -96,8 +96,7 @@ DEFINE_FIXED_BYTES: Final = 9
 UNDEFINE_FIXED_BYTES: Final = 5
 NEXT_QUEUE_BYTES: Final = 9
 
-# A block is closed when it holds this much: small enough that copy and CRC stay in the processor's
-# cache, large enough that its 24 bytes do not count.
+# A block is closed at this: copy and CRC stay in the processor's cache, its 24 bytes do not count.
 BLOCK_BYTES: Final = 256 * 1024
 # A body from this size on is handed to the disk as it is, not copied into the block.
 LARGE_BODY_BYTES: Final = 64 * 1024
@@ -242,11 +241,15 @@ class BlockWriter:
 
     def take(self) -> list[bytes]:
         """All blocks since `begin`, as chunks to be written one after the other."""
-        if len(self._records) or self._parts:
-            self._close_block()
+        self.end_block()
         blocks = self._blocks
         self._blocks = []
         return blocks
+
+    def end_block(self) -> None:
+        """What comes next goes into another block."""
+        if len(self._records) or self._parts:
+            self._close_block()
 
     def message(self, entry: Entry) -> None:
         """A message and the first queue that it is in."""

@@ -28,6 +28,7 @@ from mypy_extensions import i64
 
 from amqbroker.errors import DiskError
 from amqbroker.message import WRITTEN, Entry, Message
+from amqbroker.store.mark import MARK_NAME, read_mark
 from amqbroker.store.ranges import Ranges
 from amqbroker.store.records import (
     BLOCK_HEADER_BYTES,
@@ -87,9 +88,11 @@ class Recovered:
     `messages` has the entries of each queue in index order, but for those in its `segments`; `live`
     how many of them each journal file holds. `redelivered` says which messages in segments had been
     delivered before, `deliveries` how often some of them came back since they were written there,
-    `next_segment` which number a new segment may have. `next_index` has every
-    queue that is known to have given an index. `sequence` is the last block's. `snapshot_sequence`
-    is the last block that the snapshot covers.
+    `next_segment` which number a new segment may have. `next_index` has every queue that is known
+    to have given an index. `sequence` is the last block's. `snapshot_sequence` is the last block
+    that the snapshot covers; of queues with ids below `snapshot_queue_id` it has all that are left.
+    `undone` are definitions behind it that are no more. Journal file `marked_number` and block
+    `marked_sequence` must be there, as the mark says.
     """
 
     __slots__ = (
@@ -98,6 +101,8 @@ class Recovered:
         "deliveries",
         "files",
         "live",
+        "marked_number",
+        "marked_sequence",
         "messages",
         "next_index",
         "next_queue_id",
@@ -106,8 +111,10 @@ class Recovered:
         "redelivered",
         "segments",
         "sequence",
+        "snapshot_queue_id",
         "snapshot_sequence",
         "torn_tail",
+        "undone",
     )
 
     def __init__(self) -> None:
@@ -123,6 +130,10 @@ class Recovered:
         self.files: list[RecoveredFile] = []
         self.sequence = 0
         self.snapshot_sequence = 0
+        self.snapshot_queue_id = 1
+        self.undone: list[tuple[bytes, bytes]] = []
+        self.marked_number = 0
+        self.marked_sequence = 0
         self.clean = False
         self.problems: list[Problem] = []
         self.torn_tail: Problem | None = None
@@ -215,6 +226,7 @@ class _Queue:
         found.last = part.last
         found.count = part.count
         found.size = part.size
+        found.kept_size = part.size
         found.body_bytes = part.body_bytes
         found.expires_from = part.expires_from
         found.expires_until = part.expires_until
@@ -273,6 +285,17 @@ class Recovery(RecordVisitor):
             raise _damaged_snapshot(len(data), "the end is missing")
         self._result.snapshot_sequence = header.number
         self._result.sequence = header.number
+
+    def add_mark(self, data: bytes) -> None:
+        """Read which journal file and block must be there. A damaged mark is a problem, and says
+        nothing; DiskError if its format is newer."""
+        mark = read_mark(data)
+        if mark is None:
+            what = "damaged: nobody knows whether the last journal files are missing"
+            self._note(MARK_NAME, 0, what)
+            return
+        self._result.marked_number = mark.number
+        self._result.marked_sequence = mark.sequence
 
     def add_file(self, number: int, data: bytes, is_last: bool) -> None:
         """Read a journal file. DiskError if its format is newer or definitions are missing."""
@@ -337,15 +360,33 @@ class Recovery(RecordVisitor):
         return result
 
     def _look_at_the_end(self) -> None:
-        """Files go oldest first: if any is left, the last one is, with what the snapshot covers."""
-        covered = self._result.snapshot_sequence
+        """Files go oldest first: if any is left, the last one is, with what the snapshot covers and
+        what the mark names."""
+        result = self._result
+        covered = result.snapshot_sequence
+        last = result.files[-1].number if result.files else 0
+        name = MARK_NAME
         what = ""
-        if covered and not self._result.files:
-            what = "and there is no journal file"
+        if covered and not last:
+            name = SNAPSHOT_NAME
+            what = f"it covers blocks up to {covered}, and there is no journal file"
         elif NO_BLOCK < self._last_block < covered:
-            what = f"and the journal files end with block {self._last_block}"
+            name = SNAPSHOT_NAME
+            what = (
+                f"it covers blocks up to {covered}, and the journal files end with block"
+                f" {self._last_block}"
+            )
+        elif result.marked_number > last:
+            what = f"{journal_name(result.marked_number)} was the last one, and it is missing"
+        elif result.marked_sequence > result.sequence:
+            what = (
+                f"there were blocks up to {result.marked_sequence}, and the journal files end with"
+                f" block {result.sequence}"
+            )
         if what:
-            self._note(SNAPSHOT_NAME, 0, f"it covers blocks up to {covered}, {what}: some are lost")
+            # A clean stop that is found was not the last one.
+            result.clean = False
+            self._note(name, 0, f"{what}: some are lost")
 
     def _finish_segments(self, queue_id: int, queue: _Queue) -> None:
         # The file of one that was settled wholly may be gone already.
@@ -420,21 +461,35 @@ class Recovery(RecordVisitor):
 
     def on_redelivered(self, queue_id: i64, first: i64, last: i64) -> None:
         """These entries had been delivered before."""
-        self._queue_of(queue_id).redelivered.add(first, last)
+        queue = self._queue_of(queue_id)
+        # Of messages that do not outlive a restart nothing else is known.
+        if last >= queue.next_index:
+            queue.next_index = last + 1
+        queue.redelivered.add(first, last)
 
     def on_deliveries(self, queue_id: i64, index: i64, deliveries: i64) -> None:
         """This message came back so often, if it is still there."""
-        self._queue_of(queue_id).deliveries[index] = deliveries
+        queue = self._queue_of(queue_id)
+        if index >= queue.next_index:
+            queue.next_index = index + 1
+        queue.deliveries[index] = deliveries
 
     def on_define(self, key: bytes, value: bytes) -> None:
         """A definition is made or replaced."""
         if self._is_news:
+            self._undo(key, value)
             self._result.definitions[key] = value
 
     def on_undefine(self, key: bytes) -> None:
         """A definition is gone."""
         if self._is_news:
+            self._undo(key, b"")
             self._result.definitions.pop(key, None)
+
+    def _undo(self, key: bytes, value: bytes) -> None:
+        before = self._result.definitions.get(key, value)
+        if before != value:
+            self._result.undone.append((key, before))
 
     def on_stopped(self) -> None:
         """A clean stop, unless a block or a file follows."""
@@ -447,6 +502,7 @@ class Recovery(RecordVisitor):
     def on_next_queue(self, queue_id: i64) -> None:
         """The snapshot's free queue id."""
         self._result.next_queue_id = queue_id
+        self._result.snapshot_queue_id = queue_id
 
     def on_end(self) -> None:
         """The snapshot is complete."""

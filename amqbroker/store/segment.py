@@ -19,10 +19,11 @@ from amqbroker.store.segments import KEPT, SegmentWriter, segment_crc, segment_n
 class Segment:
     """One segment. `count` messages of it outlive a restart, unless they are in `settled`.
 
-    `size` bytes count, of which `readable` are on disk; `unread` messages were not read since the
-    start, with bodies of `unread_bytes`. `handed` of those that outlive a restart are in memory or
-    were settled since then; `settled_before` were settled when the segment was recovered.
-    `body_bytes` have the `count` bodies.
+    `size` bytes count, of which `readable` are on disk; behind the first `kept_size` is nothing
+    that outlives a restart. `unread` messages were not read since the start, with bodies of
+    `unread_bytes`. `handed` of those that outlive a restart are in memory or were settled since
+    then; `settled_before` were settled when the segment was recovered. `body_bytes` have the
+    `count` bodies.
 
     What was never read begins at index `read_to` and at `offset`; before that, only what is in
     `again` is unread. Of a segment with anything that outlives a restart, `again_transient` has
@@ -45,6 +46,7 @@ class Segment:
         "first",
         "handed",
         "is_damaged",
+        "kept_size",
         "last",
         "messages",
         "name",
@@ -77,6 +79,7 @@ class Segment:
         self.settled = Ranges()
         self.settled_before: i64 = 0
         self.size: i64 = 0
+        self.kept_size: i64 = 0
         self.readable: i64 = 0
         self.unread: i64 = 0
         self.unread_bytes: i64 = 0
@@ -110,7 +113,7 @@ class Segment:
             self.last,
             added_from,
             self.count,
-            self.size,
+            min(self.kept_size, self.size),
             self.body_bytes,
             self.expires_from,
             self.expires_until,
@@ -127,6 +130,8 @@ class Segment:
         if self.expires_from == 0 or 0 < writer.expires_from < self.expires_from:
             self.expires_from = writer.expires_from
         self.size += writer.size
+        if writer.kept > 0:
+            self.kept_size = self.size
         self.count += writer.kept
         self.body_bytes += writer.kept_body_bytes
         self.messages += messages
@@ -234,6 +239,11 @@ class Segment:
         self.settled_before = 0
         self.unread = 0
         self.unread_bytes = 0
+
+
+def cut_short(segment: Segment) -> str:
+    """What is wrong where the file of a segment ends too early."""
+    return f"the file ends here, and {segment.size} bytes of it count"
 
 
 def holes_between(entries: list[Entry]) -> list[tuple[int, int]]:

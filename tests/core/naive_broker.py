@@ -31,6 +31,11 @@ class NaiveMessage:
     seen: bool = False  # it was offered to consumers
     died: bool = False  # it is a dead letter
 
+    def identity(self) -> tuple[bytes, bool]:
+        """What tells it from others of its queue: a body comes once from a publisher, and once
+        from the queue that the dead letters come from."""
+        return self.body, self.died
+
     def place(self) -> tuple[int, int]:
         """What a queue is sorted by."""
         return -self.priority, self.index

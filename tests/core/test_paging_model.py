@@ -30,6 +30,8 @@ class SmallHouse(House):
 class PagingMachine(NodeMachine):
     """The same rules."""
 
+    pages = True
+
     def make_house(self) -> House:
         """A node whose queues page."""
         return SmallHouse()

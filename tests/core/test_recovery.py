@@ -13,7 +13,7 @@ from amqbroker.errors import DiskError
 from amqbroker.management import users
 from amqbroker.message import Entry
 from amqbroker.store.journal import Journal
-from amqbroker.store.recovery import Problem, Recovered, RecoveredFile
+from amqbroker.store.recovery import Problem, Recovered, RecoveredFile, fold
 from amqbroker.wire.tables import encode_table
 from tests.core.house import PERSISTENT, House, Restartable, core, make_broker, make_message
 from tests.semantics.peer import Channel
@@ -108,20 +108,62 @@ def test_messages_that_no_queue_claims_are_counted_in_the_log(house: House, ch: 
     assert "2 messages of queues that were deleted are left out" in house.log_lines
 
 
-def test_they_are_an_error_if_definitions_may_be_missing() -> None:
+def damaged(*queue_ids: int) -> Recovered:
+    """A message in each of these queues, which nothing defines, and damage."""
     recovered = Recovered()
-    recovered.messages[9] = [Entry(make_message(b"m"), 9, 0)]
-    recovered.next_index[9] = 1
     recovered.files.append(RecoveredFile(1, 100))
     recovered.files[0].blocks = 1
-    recovered.live[9] = {1: 1}
     recovered.problems.append(Problem("journal-000000000001", 32, "damaged"))
+    for queue_id in queue_ids:
+        recovered.messages[queue_id] = [Entry(make_message(b"m"), queue_id, 0)]
+        recovered.next_index[queue_id] = 1
+        recovered.live[queue_id] = {1: 1}
+    return recovered
+
+
+def test_messages_are_kept_whose_queue_is_lost_in_what_is_damaged() -> None:
+    recovered = damaged(9)
     broker = make_broker(Journal(recovered, 2))
     restore(broker, recovered)
+    queue = broker.vhosts["lost+found"].queues["queue-9"]
+    assert (queue.id, queue.durable, queue.line.ready.count) == (9, True, 1)
+    assert definitions.queue_key("lost+found", "queue-9") in broker.journal.defined(b"q")
     assert [line.text for line in broker.log_lines] == [
-        "1 messages of queues that are not defined are left out: these were deleted, or their "
-        "definitions are in what is damaged"
+        "the definition of a queue is lost, perhaps in what is damaged: its messages are in queue "
+        "'queue-9' in vhost 'lost+found', for which somebody needs permissions"
     ]
+
+
+def test_messages_of_queues_that_were_deleted_are_not() -> None:
+    recovered = damaged(9, 10, 11, 12)
+    # The snapshot would have number 9; 10 has a priority, and was found to be deleted.
+    recovered.snapshot_queue_id = 10
+    gone = Queue(make_broker().turn, 10, "q", True, False, None, {"x-max-priority": 1})
+    recovered.undone.append((definitions.queue_key("/", "q"), definitions.queue_value(gone)))
+    broker = make_broker(Journal(recovered, 2))
+    restore(broker, recovered)
+    assert list(broker.vhosts["lost+found"].queues) == ["queue-12"]
+    assert broker.log_lines[-1].text == "3 messages of queues that were deleted are left out"
+
+
+@pytest.mark.parametrize("block", [0, 1, 2])
+def test_no_damaged_block_costs_a_queue(house: House, ch: Channel, block: int) -> None:
+    house.run()
+    data = house._disk.files[1]
+    before = len(data)
+    ch.declare_queue("q", durable=True)
+    ch.fill("q", b"m", properties=PERSISTENT)
+    data = house._disk.files[1]
+    starts = [at for at in range(before, len(data)) if data[at : at + 4] == b"blok"]
+    assert len(starts) == 3
+    flipped = bytearray(data)
+    flipped[starts[block] + 30] ^= 1
+    recovered = fold(None, [(1, bytes(flipped)), (2, b"")])
+    assert recovered.problems
+    broker = make_broker(Journal(recovered, 2))
+    restore(broker, recovered)
+    queue = broker.vhosts["/"].queues["q"]
+    assert queue.line.ready.count == (0 if block == 2 else 1)
 
 
 def test_expiry_runs_again_from_the_start(house: House, ch: Channel) -> None:

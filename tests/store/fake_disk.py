@@ -75,6 +75,11 @@ class FakeDisk:
             name.rpartition("/")[2] for name in self._names if name.rpartition("/")[0] == folder
         )
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        """The files of a folder, by name, in order."""
+        names = self.list_names(folder)
+        return {name: len(self._names[f"{folder}/{name}"].data) for name in names}
+
     def make_folder(self, folder: str) -> None:
         """A folder in the folder."""
         self.count_call(f"create {folder}")

@@ -10,7 +10,7 @@ from amqbroker.store.backlog import Backlog
 from amqbroker.store.folder import DAMAGED_SUFFIX, open_folder
 from amqbroker.store.holding import HoldingDisk
 from amqbroker.store.queue_log import QueueLog
-from amqbroker.store.records import FILE_HEADER_BYTES, SEGMENT
+from amqbroker.store.records import FILE_HEADER_BYTES, SEGMENT, SNAPSHOT_NAME
 from amqbroker.store.segment import Segment
 from amqbroker.store.segments import KEPT, SegmentWriter, segment_name
 from tests.store.fake_disk import FakeDisk
@@ -191,6 +191,28 @@ def test_transient_messages_share_the_segment_and_are_gone_after_a_start() -> No
     again = SegmentStore(store.disk)
     assert again.backlog.unread == 2
     assert bodies_of(again.read_all()) == [1, 3]
+
+
+def test_what_is_transient_at_the_end_of_a_segment_may_be_cut_off_by_a_crash() -> None:
+    disk = FakeDisk()
+    store = SegmentStore(disk, file_bytes_max=300)
+    store.move(store.put(0))
+    store.commit()
+    size = len(disk.content(segment_name(1, 1)))
+    store.move(store.put(1, transient=True))
+    store.commit()
+    assert len(disk.content(segment_name(1, 1))) > size
+    for _ in range(8):
+        other = store.publish(bytes(100), 2)
+        store.commit()
+        store.settle(*other)
+    store.commit()
+    assert SNAPSHOT_NAME in disk.names()
+    disk.crash()
+    assert len(disk.content(segment_name(1, 1))) == size
+    again = SegmentStore(disk)
+    assert again.recovered.problems == []
+    assert [entry.message.body for entry in again.read()] == [b"0"]
 
 
 def test_a_segment_of_transient_messages_is_neither_synced_nor_named() -> None:

@@ -35,6 +35,14 @@ def test_names_are_listed_in_order(disk: Disk) -> None:
     assert disk.list_names() == ["a", "b", "c"]
 
 
+def test_the_files_of_a_folder_have_sizes(disk: Disk) -> None:
+    assert disk.sizes("queues") == {}
+    disk.make_folder("queues")
+    fill(disk, "queues/b", b"one")
+    fill(disk, "queues/a", b"")
+    assert list(disk.sizes("queues").items()) == [("a", 0), ("b", 3)]
+
+
 def test_chunks_are_appended_in_order(disk: Disk) -> None:
     file = disk.create("a")
     file.write([b"one", b"", b"two"])

@@ -125,6 +125,7 @@ class Run:
         assert self.confirmed - self.settled <= set(found)
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("number", "for_good"),
     [(errno.EIO, False), (errno.EIO, True), (errno.ENOSPC, False), (errno.EROFS, True)],

@@ -6,8 +6,10 @@ import pytest
 
 from amqbroker.errors import DiskError
 from amqbroker.message import Entry
-from amqbroker.store.folder import DAMAGED_SUFFIX, open_folder
+from amqbroker.store.folder import DAMAGED_SUFFIX, open_folder, read_folder
 from amqbroker.store.holding import HoldingDisk
+from amqbroker.store.inspect import inspect_folder
+from amqbroker.store.mark import MARK_NAME, MARK_NEW_NAME
 from amqbroker.store.records import (
     FILE_HEADER_BYTES,
     SNAPSHOT_NAME,
@@ -33,7 +35,7 @@ def filled() -> FakeDisk:
 def test_a_start_begins_a_file_of_its_own() -> None:
     disk = filled()
     store = Store(disk)
-    assert disk.names() == [journal_name(1), journal_name(2)]
+    assert disk.names() == [journal_name(1), journal_name(2), MARK_NAME]
     assert len(disk.content(journal_name(2))) == FILE_HEADER_BYTES
     store.publish(b"c", 1)
     store.commit()
@@ -50,9 +52,11 @@ def test_files_go_oldest_first_whatever_a_crash_keeps(kept_changes: int) -> None
     store.commit()
     store = Store(disk)
     store.settle(*store.recovered.messages[1])
+    first = disk.content(journal_name(1))
     store.journal.stop([])
     store.commit()
-    disk.crash()  # file 1 went, and is back
+    disk.crash()
+    disk.put(journal_name(1), first)  # it went, and a disk may bring it back
     again = Store(disk)
     again.journal.define(b"key", b"value")
     batch = take(again.journal)
@@ -68,7 +72,7 @@ def test_starts_that_wrote_nothing_leave_nothing() -> None:
     disk = filled()
     for number in (2, 3, 4):
         Store(disk)
-        assert disk.names() == [journal_name(1), journal_name(number)]
+        assert disk.names() == [journal_name(1), journal_name(number), MARK_NAME]
 
 
 def test_a_torn_tail_is_cut_once_and_then_forgotten() -> None:
@@ -92,11 +96,13 @@ def test_a_torn_tail_is_cut_once_and_then_forgotten() -> None:
 def test_a_file_that_was_torn_at_its_start_goes(size: int) -> None:
     disk = filled()
     store = Store(disk)
+    mark = disk.content(MARK_NAME)
     store.publish(b"c", 1)
     store.commit()
     disk.put(journal_name(2), disk.content(journal_name(2))[:size])
+    disk.put(MARK_NAME, mark)
     store = Store(disk)
-    assert disk.names() == [journal_name(1), journal_name(3)]
+    assert disk.names() == [journal_name(1), journal_name(3), MARK_NAME]
     assert store.recovered.problems == []
     assert bodies(store.recovered) == {1: [b"a", b"b"]}
 
@@ -107,7 +113,12 @@ def test_a_last_file_that_is_unreadable_from_its_first_byte_is_kept_aside() -> N
     disk.put(journal_name(2), data)
     store = Store(disk)
     assert store.recovered.torn_tail is not None
-    assert disk.names() == [journal_name(1), journal_name(2) + ".damaged", journal_name(3)]
+    assert disk.names() == [
+        journal_name(1),
+        journal_name(2) + ".damaged",
+        journal_name(3),
+        MARK_NAME,
+    ]
     assert disk.content(journal_name(2) + ".damaged") == data
 
 
@@ -126,6 +137,130 @@ def test_half_a_snapshot_is_removed() -> None:
     disk.put(SNAPSHOT_NEW_NAME, b"half")
     Store(disk)
     assert SNAPSHOT_NEW_NAME not in disk.names()
+
+
+def test_a_last_file_that_is_gone_is_missed() -> None:
+    disk = filled()
+    store = Store(disk)
+    store.publish(b"c", 1)
+    store.commit()
+    disk.delete(journal_name(2))
+    expected = [
+        "journal.last, offset 0: journal-000000000002 was the last one, and it is missing: some "
+        "are lost"
+    ]
+    assert [str(problem) for problem in inspect_folder(disk).problems] == expected
+    recovered = Store(disk).recovered
+    assert [str(problem) for problem in recovered.problems] == expected
+    assert bodies(recovered) == {1: [b"a", b"b"]}
+    # It may be found again: nothing else has its name.
+    assert disk.names() == [journal_name(1), journal_name(3), MARK_NAME]
+    assert Store(disk).recovered.problems == []
+
+
+def test_all_files_that_are_gone_are_missed() -> None:
+    disk = filled()
+    disk.delete(journal_name(1))
+    assert [str(problem) for problem in Store(disk).recovered.problems] == [
+        "journal.last, offset 0: journal-000000000001 was the last one, and it is missing: some "
+        "are lost"
+    ]
+
+
+def test_a_last_file_that_was_cut_to_its_header_is_missed() -> None:
+    disk = filled()
+    store = Store(disk)
+    store.publish(b"c", 1)
+    store.commit()
+    disk.put(journal_name(2), disk.content(journal_name(2))[:FILE_HEADER_BYTES])
+    expected = [
+        "journal.last, offset 0: there were blocks up to 3, and the journal files end with block 2:"
+        " some are lost"
+    ]
+    assert [str(problem) for problem in inspect_folder(disk).problems] == expected
+    assert [str(problem) for problem in Store(disk).recovered.problems] == expected
+
+
+def test_after_a_clean_stop_any_end_that_was_cut_is_missed() -> None:
+    disk = filled()
+    store = Store(disk)
+    for body in (b"c", b"d"):
+        store.publish(body, 1)
+        store.commit()
+    end = len(disk.content(journal_name(2)))
+    store.journal.stop([])
+    store.commit()
+    assert read_folder(disk).clean
+    disk.put(journal_name(2), disk.content(journal_name(2))[:end])
+    recovered = read_folder(disk)
+    assert [problem.file for problem in recovered.problems] == [MARK_NAME]
+    assert not recovered.clean
+
+
+def test_the_stop_before_a_file_that_is_gone_does_not_count() -> None:
+    disk = filled()
+    store = Store(disk)
+    store.journal.stop([])
+    store.commit()
+    store = Store(disk)
+    assert store.recovered.clean
+    store.publish(b"c", 1)
+    store.commit()
+    disk.delete(journal_name(3))
+    recovered = Store(disk).recovered
+    assert len(recovered.problems) == 1
+    assert not recovered.clean
+
+
+def test_a_mark_costs_a_batch_of_each_file_only() -> None:
+    disk = filled()
+    store = Store(disk)
+    costs = []
+    for _ in range(3):
+        store.publish(b"c", 1)
+        before = disk.calls
+        store.commit()
+        costs.append(disk.calls - before)
+    assert costs[0] > costs[1] == costs[2] == 2
+
+
+@pytest.mark.parametrize("size", [0, FILE_HEADER_BYTES - 1, FILE_HEADER_BYTES + 1])
+def test_a_mark_of_another_size_is_reported(size: int) -> None:
+    disk = filled()
+    disk.put(MARK_NAME, (disk.content(MARK_NAME) + b"?")[:size])
+    expected = [
+        "journal.last, offset 0: damaged: nobody knows whether the last journal files are missing"
+    ]
+    assert [str(problem) for problem in inspect_folder(disk).problems] == expected
+    assert [str(problem) for problem in Store(disk).recovered.problems] == expected
+    assert Store(disk).recovered.problems == []
+
+
+def test_without_a_mark_nothing_is_missed() -> None:
+    disk = filled()
+    disk.delete(MARK_NAME)
+    recovered = Store(disk).recovered
+    assert recovered.problems == []
+    assert bodies(recovered) == {1: [b"a", b"b"]}
+
+
+def test_a_disk_without_room_for_a_mark_does_without() -> None:
+    disk = filled()
+    store = Store(disk)
+    store.publish(b"c", 1)
+    batch = take(store.journal)
+    used = disk.capacity_bytes - disk.free_bytes()
+    disk.capacity_bytes = used + sum(map(len, batch.chunks)) + FILE_HEADER_BYTES - 1
+    store.files.write(batch)
+    store.journal.synced(batch.position)
+    assert MARK_NEW_NAME in disk.names()
+    disk.capacity_bytes *= 2
+    store.publish(b"d", 1)
+    store.commit()
+    assert MARK_NEW_NAME not in disk.names()
+    recovered = read_folder(disk)
+    assert recovered.problems == []
+    assert (recovered.marked_number, recovered.marked_sequence) == (2, 4)
 
 
 def test_other_files_in_the_folder_are_left_alone() -> None:
@@ -150,7 +285,7 @@ def test_a_new_file_and_a_snapshot_replace_old_files() -> None:
     store.settle(*passing)
     store.publish(b"stays", 1)
     store.commit()
-    assert disk.names() == [SNAPSHOT_NAME, journal_name(2)]
+    assert disk.names() == [SNAPSHOT_NAME, journal_name(2), MARK_NAME]
     disk.crash(kept_changes=255)
     recovered = Store(disk).recovered
     assert recovered.definitions == {b"a": b"1"}
@@ -219,6 +354,23 @@ def test_a_missing_segment_is_reported_at_the_start() -> None:
     assert [str(problem) for problem in Store(disk).recovered.problems] == [
         "queues/1-1.seg, offset 0: missing, with 2 messages"
     ]
+
+
+def test_a_segment_that_is_too_short_is_reported_at_the_start() -> None:
+    disk = FakeDisk()
+    store = Store(disk)
+    entries = store.publish(b"a", 1) + store.publish(b"b", 1)
+    store.commit()
+    store.logs[1].backlog.append(SegmentWriter(), entries)
+    store.logs[1].stored(entries)
+    store.commit()
+    name = segment_name(1, 1)
+    size = len(disk.content(name))
+    disk.put(name, disk.content(name)[:-1])
+    assert [str(problem) for problem in Store(disk).recovered.problems] == [
+        f"queues/1-1.seg, offset {size - 1}: the file ends here, and {size} bytes of it count"
+    ]
+    assert name in disk.names()
 
 
 @pytest.mark.parametrize("holds", [False, True])

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from amqbroker.message import IN_SEGMENT, WRITTEN, Entry
 from amqbroker.store.folder import read_folder
 from amqbroker.store.inspect import FolderReport, inspect_folder, stored_messages
-from amqbroker.store.records import FILE_HEADER_BYTES, FORMAT_VERSION, file_header, journal_name
+from amqbroker.store.mark import MARK_NAME
+from amqbroker.store.records import (
+    FILE_HEADER_BYTES,
+    FORMAT_VERSION,
+    file_header,
+    journal_name,
+)
 from amqbroker.store.segments import SegmentWriter, segment_name
 from tests.store.fake_disk import FakeDisk
 from tests.store.helpers import SEED, Store
@@ -141,7 +147,8 @@ def test_a_block_that_was_cut_short_is_what_a_crash_leaves() -> None:
     content = FOLDER.content(LAST)
     for size in range(len(content) - 30, len(content)):
         report = damaged(LAST, content[:size])
-        assert report.problems == []
+        # But not behind a clean stop.
+        assert [problem.file for problem in report.problems] == [MARK_NAME]
         assert [note.file for note in report.notes] == [LAST]
         assert "the next start cuts off the last" in report.notes[0].what
         assert report.recovered is not None

@@ -8,9 +8,12 @@ from amqbroker.errors import DiskError
 from amqbroker.message import WRITTEN, Entry
 from amqbroker.store.folder import read_folder
 from amqbroker.store.inspect import inspect_folder
+from amqbroker.store.mark import MARK_NAME
 from amqbroker.store.records import (
+    DELIVERIES,
     FILE_HEADER_BYTES,
     JOURNAL_MAGIC,
+    REDELIVERED_RANGES,
     SETTLED_RANGES,
     SNAPSHOT_MAGIC,
     SNAPSHOT_NAME,
@@ -83,7 +86,6 @@ def test_the_tail_is_cut_wherever_it_is_torn() -> None:
     ends = [FILE_HEADER_BYTES]
     for number in range(3):
         store.publish(b"%d" % number, 1)
-        store.journal.define(b"key", b"%d" % number)
         store.commit()
         ends.append(len(disk.content(journal_name(1))))
     data = disk.content(journal_name(1))
@@ -92,7 +94,6 @@ def test_the_tail_is_cut_wherever_it_is_torn() -> None:
         whole = sum(end <= size for end in ends) - 1
         expected = [b"%d" % number for number in range(whole)]
         assert bodies(recovered).get(1, []) == expected, size
-        assert recovered.definitions == ({b"key": expected[-1]} if expected else {})
         assert recovered.problems == []
         torn = recovered.torn_tail
         if size in (0, *ends):
@@ -101,6 +102,21 @@ def test_the_tail_is_cut_wherever_it_is_torn() -> None:
             assert torn is not None, size
             assert torn.file == journal_name(1)
             assert torn.offset == (ends[whole] if whole >= 0 else 0)
+
+
+def test_a_definition_is_there_or_not_wherever_the_tail_is_torn() -> None:
+    disk = FakeDisk()
+    store = Store(disk)
+    store.journal.define(b"key", b"1")
+    store.commit()
+    data = disk.content(journal_name(1))
+    # It is there twice.
+    length = (len(data) - FILE_HEADER_BYTES) // 2
+    for size in range(len(data) + 1):
+        recovered = fold(None, [(1, data[:size])])
+        assert recovered.problems == []
+        is_there = size >= FILE_HEADER_BYTES + length
+        assert recovered.definitions == ({b"key": b"1"} if is_there else {})
 
 
 def test_a_tail_of_zeros_is_torn() -> None:
@@ -123,7 +139,7 @@ def build_folder() -> FakeDisk:
     store.journal.define(b"queue", b"durable")
     early = store.publish(b"early", 1)
     store.commit()
-    while store.commit() is not None or len(disk.names()) == 1:
+    while store.commit() is not None or len(disk.names()) == 2:
         store.settle(*early)
         early = store.publish(b"passing", 1)
         if journal_name(1) not in disk.names():
@@ -237,7 +253,7 @@ def covered_folder() -> FakeDisk:
     store.settle(first)
     store.publish(b"d", 1)
     store.commit()
-    assert disk.names() == [SNAPSHOT_NAME, *map(journal_name, (2, 3, 4))]
+    assert disk.names() == [SNAPSHOT_NAME, *map(journal_name, (2, 3, 4)), MARK_NAME]
     return disk
 
 
@@ -383,6 +399,19 @@ def test_the_next_index_counts_what_was_settled() -> None:
     recovered = recover(disk)
     assert recovered.messages == {}
     assert recovered.next_index == {1: 2}
+
+
+@pytest.mark.parametrize("kind", [REDELIVERED_RANGES, DELIVERIES])
+def test_the_next_index_counts_what_was_only_delivered(kind: int) -> None:
+    """A message that does not outlive the stop leaves nothing else: the next one must not have its
+    index."""
+    header = file_header(JOURNAL_MAGIC, 1, SEED)
+    writer = BlockWriter(0)
+    writer.begin(header_crc(header))
+    writer.message(Entry(make_message(b"a"), 1, 0))
+    writer.ranges(kind, 1, [(0, 0), (4, 4)])
+    recovered = fold(None, [(1, header + b"".join(writer.take()))])
+    assert recovered.next_index == {1: 5}
 
 
 def test_all_are_redelivered_after_a_crash() -> None:
