@@ -155,7 +155,7 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     newer = header[:8] + b"\0\0\0\x09" + header[12:28]
     newer += header_crc(newer + bytes(4)).to_bytes(4, "big")
     (tmp_path / journal_name(1)).write_bytes(newer)
-    with pytest.raises(DiskError, match="format version 9, this program reads versions up to 2"):
+    with pytest.raises(DiskError, match="format version 9, this program reads versions up to 3"):
         open_data_folder(tmp_path)
     assert (tmp_path / journal_name(1)).read_bytes() == newer
 
