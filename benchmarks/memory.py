@@ -182,38 +182,63 @@ def measure(
     return found
 
 
-def come_and_go(count: int, size: int) -> list[Step]:
-    """Messages, twice."""
-    return [
-        (", half of them", lambda s: s.messages(count // 2, size), False),
-        ("", lambda s: s.messages(count - count // 2, size), False),
-        (", consumed", Situation.consumed, True),
-        (", there again", lambda s: s.messages(count, size), False),
-        (", purged", Situation.purged, True),
-    ]
-
-
 def situations(scale: float) -> list[tuple[str, list[Step]]]:
-    """All of them."""
+    """What is measured, by name, each a share of its full size."""
 
     def many(count: int) -> int:
         return max(COUNT_MIN, int(count * scale))
 
-    def at_once(fill: Callable[[Situation], None]) -> list[Step]:
+    def come_and_go(count: int, size: int) -> list[Step]:
+        return [
+            (", half of them", lambda s: s.messages(count // 2, size), False),
+            ("", lambda s: s.messages(count - count // 2, size), False),
+            (", consumed", Situation.consumed, True),
+            (", there again", lambda s: s.messages(count, size), False),
+            (", purged", Situation.purged, True),
+        ]
+
+    def all_at_once(fill: Callable[[Situation], None]) -> list[Step]:
         return [("", fill, False)]
 
     return [
         (f"{many(1_000_000):,} messages of 100 B", come_and_go(many(1_000_000), 100)),
         (f"{many(100_000):,} messages of 4 KiB", come_and_go(many(100_000), 4096)),
-        (f"{many(10_000):,} connections", at_once(lambda s: s.connections(many(10_000)))),
-        (f"{many(10_000):,} channels with consumers", at_once(lambda s: s.channels(many(10_000)))),
-        (f"{many(20_000):,} queues", at_once(lambda s: s.queues(many(20_000)))),
+        (f"{many(10_000):,} connections", all_at_once(lambda s: s.connections(many(10_000)))),
+        (
+            f"{many(10_000):,} channels with consumers",
+            all_at_once(lambda s: s.channels(many(10_000))),
+        ),
+        (f"{many(20_000):,} queues", all_at_once(lambda s: s.queues(many(20_000)))),
         (
             f"{many(20_000):,} durable queues",
-            at_once(lambda s: s.queues(many(20_000), durable=True)),
+            all_at_once(lambda s: s.queues(many(20_000), durable=True)),
         ),
-        (f"{many(20_000):,} bindings", at_once(lambda s: s.bindings(many(20_000)))),
+        (f"{many(20_000):,} bindings", all_at_once(lambda s: s.bindings(many(20_000)))),
     ]
+
+
+def report(found: list[dict[str, object]]) -> str:
+    """What was measured, as a table."""
+    rows = []
+    for each in found:
+        accounted = int(str(each["memory_accounted_bytes"]))
+        resident = int(str(each["memory_resident_bytes"]))
+        parts = each["memory"]
+        assert isinstance(parts, dict)
+        rows.append(
+            (
+                str(each["what"]),
+                f"{accounted / MIB:,.1f}",
+                f"{int(parts['unused']) / MIB:,.1f}",
+                f"{resident / MIB:,.1f}",
+                f"{(accounted / resident - 1) * 100:+.0f} %",
+                f"{int(str(each['grown'])) / MIB:,.1f}",
+            )
+        )
+    return table(
+        ("situation", "accounted, MiB", "of it unused", "resident, MiB", "apart", "grown, MiB"),
+        rows,
+    )
 
 
 def main() -> int:
@@ -226,7 +251,6 @@ def main() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
     installed = Installed(options.python)
-
     found: list[dict[str, object]] = []
     for what, steps in situations(options.scale):
         if options.only in what:
@@ -236,29 +260,7 @@ def main() -> int:
         print(json.dumps({"broker": str(installed), "situations": found}))
         return 0
     print(f"{installed} on {machine_line()}\n")
-    rows = []
-    for each in found:
-        accounted = int(str(each["memory_accounted_bytes"]))
-        resident = int(str(each["memory_resident_bytes"]))
-        parts = each["memory"]
-        assert isinstance(parts, dict)
-        unused = int(parts["unused"])
-        rows.append(
-            (
-                str(each["what"]),
-                f"{accounted / MIB:,.1f}",
-                f"{unused / MIB:,.1f}",
-                f"{resident / MIB:,.1f}",
-                f"{(accounted / resident - 1) * 100:+.0f} %",
-                f"{int(str(each['grown'])) / MIB:,.1f}",
-            )
-        )
-    print(
-        table(
-            ("situation", "accounted, MiB", "of it unused", "resident, MiB", "apart", "grown, MiB"),
-            rows,
-        )
-    )
+    print(report(found))
     return 0
 
 
