@@ -23,7 +23,7 @@ SEGMENT_MESSAGES_MAX: Final = 65_536
 # With a batch that somebody waits for so much goes, besides as much as it writes, of files that
 # were to go before; with another one so much of all of them. A disk takes 0.2 ms for a MiB.
 GOING_BYTES: Final = 512 * 1024
-GOING_IDLE_BYTES: Final = 2 * 1024 * 1024
+GOING_IDLE_BYTES: Final = 16 * 1024 * 1024
 # What a file takes besides its bytes.
 GOING_FILE_BYTES: Final = 256 * 1024
 

@@ -10,10 +10,10 @@ from tests.store.test_backlog import SegmentStore
 
 
 def large_segment(store: SegmentStore) -> int:
-    """A segment of some 3 MiB; its size."""
+    """A segment of some 24 MiB; its size."""
     entries = store.put(1, 2, 3)
     for entry in entries:
-        entry.message.body = bytes(1 << 20)
+        entry.message.body = bytes(8 << 20)
     store.move(entries)
     store.commit()
     return len(store.disk.read(segment_name(1, 1)))
