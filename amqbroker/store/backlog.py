@@ -306,7 +306,8 @@ class Backlog:
         segment.hand_out(writer)
         if place <= self._at:
             self._at += 1
-        return holes
+        # To settle anything in a segment of which nothing is kept would let it go.
+        return holes if segment.count > 0 else []
 
     def gap(self, index: i64) -> i64:
         """The first index behind this one that is in a segment, or this one if that is; a large one

@@ -63,6 +63,18 @@ def test_what_is_out_leaves_memory(
 
 
 @pytest.mark.parametrize("persistent", [True, False])
+def test_what_is_out_with_gaps_is_written_once(house: House, ch: Channel, persistent: bool) -> None:
+    publish(ch, persistent=persistent)
+    for tag in deliver(ch)[1::2]:
+        ch.ack(tag)
+    house.advance(0.1)
+    press(house)
+    memory = core(house.node).memory
+    assert (memory.bytes, memory.unloaded) == (0, COUNT // 2)
+    assert list(house._disk.segments) == ["queues/1-1.seg"]
+
+
+@pytest.mark.parametrize("persistent", [True, False])
 def test_what_is_settled_needs_no_memory_and_leaves_no_file(
     house: House, ch: Channel, persistent: bool
 ) -> None:
