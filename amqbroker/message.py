@@ -73,6 +73,10 @@ def absent_message(body_bytes: i64) -> Message:
     return Message(body_bytes, b"", 0, b"", b"", False)
 
 
+# What an entry has that is settled while something still knows the entry.
+LET_GO: Final = absent_message(0)
+
+
 @mypyc_attr(acyclic=True)
 class Entry:
     """A message's place in one queue.

@@ -254,7 +254,7 @@ class Node:
     def memory_measured(self, resident_bytes: int, now: float) -> None:
         """The process has so much memory."""
         self._broker.now = now
-        accounted = self.memory_account().total()
+        accounted = self.memory_account().used()
         self._broker.alarms.measure_memory(resident_bytes, accounted)
         self._broker.alarms_changed()
 

@@ -6,12 +6,14 @@
 
 Starts the installed broker for each situation, brings it there, and asks for its status: the
 account, resident memory, and how far they are apart. Then everything goes, and it asks again after
-the broker has had time to give memory back. With one kind of thing only in a broker, the growth of
-resident memory divided by their number is what one costs: amqbroker/core/account.py has these.
+the broker has had time to give memory back; messages are half there before, and they go in three
+ways: consumed, purged, and with their queues. With one kind of thing only in a broker, the growth
+of resident memory divided by their number is what one costs: amqbroker/core/account.py has these.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import socket
@@ -68,6 +70,27 @@ class Situation:
             self.client._socket.sendall(frames * part)
         self.client.call(commands.Queue.Declare(0, "queue-000000", passive=True))
 
+    def consumed(self) -> None:
+        """All messages are delivered."""
+        with socket.create_connection(("127.0.0.1", self.broker.port), timeout=60) as consumer:
+            self._open(consumer)
+            for number in range(MESSAGE_QUEUES):
+                name = f"queue-{number:06d}"
+                consume = commands.Basic.Consume(0, name, no_ack=True, nowait=True)
+                consumer.sendall(method(1, consume))
+            while int(str(self.status()["messages_ready"])) > 0:
+                # What lies in the socket, and as much as comes within the time of a status.
+                consumer.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    while consumer.recv(1 << 20):
+                        pass
+                consumer.setblocking(True)
+
+    def purged(self) -> None:
+        """All messages are dropped."""
+        for number in range(MESSAGE_QUEUES):
+            self.client.call(commands.Queue.Purge(0, f"queue-{number:06d}"))
+
     def queues(self, count: int, *, durable: bool = False) -> None:
         """So many queues."""
         for number in range(count):
@@ -92,12 +115,15 @@ class Situation:
             one = socket.create_connection(("127.0.0.1", self.broker.port), timeout=60)
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.sockets.append(one)
-            one.sendall(PROTOCOL_HEADER)
-            one.recv(4096)
-            for channel, value, _answer in OPEN_STEPS:
-                one.sendall(method(channel, value))
-                if not isinstance(value, commands.Connection.TuneOk):
-                    one.recv(4096)
+            self._open(one)
+
+    def _open(self, one: socket.socket) -> None:
+        one.sendall(PROTOCOL_HEADER)
+        one.recv(4096)
+        for channel, value, _answer in OPEN_STEPS:
+            one.sendall(method(channel, value))
+            if not isinstance(value, commands.Connection.TuneOk):
+                one.recv(4096)
 
     def channels(self, count: int) -> None:
         """So many channels, ten on each connection, each with a consumer."""
@@ -126,10 +152,14 @@ class Situation:
             self.client.call(commands.Queue.Delete(0, "bound"))
 
 
+# Its name, what is done, and whether the broker then has time to give memory back.
+Step = tuple[str, Callable[[Situation], None], bool]
+
+
 def measure(
-    installed: Installed, what: str, fill: Callable[[Situation], None], settle_s: float
+    installed: Installed, what: str, steps: list[Step], settle_s: float
 ) -> list[dict[str, object]]:
-    """One situation, and what is left of it."""
+    """One situation, step by step, and what is left of it."""
     found: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory(prefix="amqbroker-bench-") as name:
         folder = Path(name)
@@ -137,9 +167,9 @@ def measure(
         with Broker(installed, folder) as broker:
             situation = Situation(installed, broker, folder)
             before = situation.status()
-            for step, act in (("", fill), (", drained", Situation.empty)):
+            for step, act, settles in [*steps, (", all gone", Situation.empty, True)]:
                 act(situation)
-                if step:
+                if settles:
                     # The broker gives memory back when it measures, once a second.
                     time.sleep(settle_s)
                 status = situation.status()
@@ -152,6 +182,65 @@ def measure(
     return found
 
 
+def situations(scale: float) -> list[tuple[str, list[Step]]]:
+    """What is measured, by name, each a share of its full size."""
+
+    def many(count: int) -> int:
+        return max(COUNT_MIN, int(count * scale))
+
+    def come_and_go(count: int, size: int) -> list[Step]:
+        return [
+            (", half of them", lambda s: s.messages(count // 2, size), False),
+            ("", lambda s: s.messages(count - count // 2, size), False),
+            (", consumed", Situation.consumed, True),
+            (", there again", lambda s: s.messages(count, size), False),
+            (", purged", Situation.purged, True),
+        ]
+
+    def all_at_once(fill: Callable[[Situation], None]) -> list[Step]:
+        return [("", fill, False)]
+
+    return [
+        (f"{many(1_000_000):,} messages of 100 B", come_and_go(many(1_000_000), 100)),
+        (f"{many(100_000):,} messages of 4 KiB", come_and_go(many(100_000), 4096)),
+        (f"{many(10_000):,} connections", all_at_once(lambda s: s.connections(many(10_000)))),
+        (
+            f"{many(10_000):,} channels with consumers",
+            all_at_once(lambda s: s.channels(many(10_000))),
+        ),
+        (f"{many(20_000):,} queues", all_at_once(lambda s: s.queues(many(20_000)))),
+        (
+            f"{many(20_000):,} durable queues",
+            all_at_once(lambda s: s.queues(many(20_000), durable=True)),
+        ),
+        (f"{many(20_000):,} bindings", all_at_once(lambda s: s.bindings(many(20_000)))),
+    ]
+
+
+def report(found: list[dict[str, object]]) -> str:
+    """What was measured, as a table."""
+    rows = []
+    for each in found:
+        accounted = int(str(each["memory_accounted_bytes"]))
+        resident = int(str(each["memory_resident_bytes"]))
+        parts = each["memory"]
+        assert isinstance(parts, dict)
+        rows.append(
+            (
+                str(each["what"]),
+                f"{accounted / MIB:,.1f}",
+                f"{int(parts['unused']) / MIB:,.1f}",
+                f"{resident / MIB:,.1f}",
+                f"{(accounted / resident - 1) * 100:+.0f} %",
+                f"{int(str(each['grown'])) / MIB:,.1f}",
+            )
+        )
+    return table(
+        ("situation", "accounted, MiB", "of it unused", "resident, MiB", "apart", "grown, MiB"),
+        rows,
+    )
+
+
 def main() -> int:
     """Measure and report."""
     parser = parser_of(__doc__)
@@ -162,42 +251,16 @@ def main() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
     installed = Installed(options.python)
-
-    def many(count: int) -> int:
-        return max(COUNT_MIN, int(count * options.scale))
-
-    situations: list[tuple[str, Callable[[Situation], None]]] = [
-        (f"{many(1_000_000):,} messages of 100 B", lambda s: s.messages(many(1_000_000), 100)),
-        (f"{many(100_000):,} messages of 4 KiB", lambda s: s.messages(many(100_000), 4096)),
-        (f"{many(10_000):,} connections", lambda s: s.connections(many(10_000))),
-        (f"{many(10_000):,} channels with consumers", lambda s: s.channels(many(10_000))),
-        (f"{many(20_000):,} queues", lambda s: s.queues(many(20_000))),
-        (f"{many(20_000):,} durable queues", lambda s: s.queues(many(20_000), durable=True)),
-        (f"{many(20_000):,} bindings", lambda s: s.bindings(many(20_000))),
-    ]
     found: list[dict[str, object]] = []
-    for what, fill in situations:
+    for what, steps in situations(options.scale):
         if options.only in what:
             print(what, file=sys.stderr)
-            found.extend(measure(installed, what, fill, options.settle))
+            found.extend(measure(installed, what, steps, options.settle))
     if options.json:
         print(json.dumps({"broker": str(installed), "situations": found}))
         return 0
     print(f"{installed} on {machine_line()}\n")
-    rows = []
-    for each in found:
-        accounted = int(str(each["memory_accounted_bytes"]))
-        resident = int(str(each["memory_resident_bytes"]))
-        rows.append(
-            (
-                str(each["what"]),
-                f"{accounted / MIB:,.1f}",
-                f"{resident / MIB:,.1f}",
-                f"{(accounted / resident - 1) * 100:+.0f} %",
-                f"{int(str(each['grown'])) / MIB:,.1f}",
-            )
-        )
-    print(table(("situation", "accounted, MiB", "resident, MiB", "apart", "grown, MiB"), rows))
+    print(report(found))
     return 0
 
 

@@ -47,6 +47,7 @@ class Account:
         "queues",
         "routes",
         "unacked",
+        "unused",
     )
 
     def __init__(self, base: i64) -> None:
@@ -61,6 +62,8 @@ class Account:
         self.consumers: i64 = 0
         # What waits for sockets, in unfinished frames, behind replies that wait, and for the disk.
         self.buffers: i64 = 0
+        # What was accounted for and went, and is probably kept by allocators for what comes next.
+        self.unused: i64 = 0
 
     def parts(self) -> dict[str, int]:
         """All of it, by name."""
@@ -75,11 +78,16 @@ class Account:
             "channels": self.channels,
             "consumers": self.consumers,
             "buffers": self.buffers,
+            "unused": self.unused,
         }
 
     def total(self) -> int:
         """All of it."""
         return sum(self.parts().values())
+
+    def used(self) -> int:
+        """What is in use."""
+        return self.total() - int(self.unused)
 
 
 def take_account(broker: Broker, base: i64) -> Account:
@@ -99,6 +107,7 @@ def take_account(broker: Broker, base: i64) -> Account:
             bindings += exchange.binding_count()
         account.bindings += bindings * BINDING_BYTES
         account.routes += i64(len(vhost.routes)) * ROUTE_BYTES
+    account.unused = broker.alarms.kept(account.total())
     return account
 
 

@@ -36,16 +36,19 @@ class Alarms:
         "disk_free_limit",
         "disk_full",
         "disk_is_low",
+        "memory_accounted",
         "memory_bytes",
         "memory_is_low",
-        "memory_peak",
+        "memory_kept",
         "memory_watermark",
     )
 
     def __init__(self) -> None:
         self.memory_bytes: i64 = 0
-        # The most that was ever accounted for.
-        self.memory_peak: i64 = 0
+        self.memory_accounted: i64 = 0
+        # What may be free, and kept by an allocator: at most what was accounted for and went since,
+        # and at most what is resident and not accounted for.
+        self.memory_kept: i64 = 0
         self.memory_watermark: i64 = NO_WATERMARK
         self.memory_is_low = False
         self.disk_free_bytes: i64 = 0
@@ -56,13 +59,15 @@ class Alarms:
     def measure_memory(self, resident_bytes: i64, accounted_bytes: i64) -> None:
         """The process has so much memory, and so much of it is accounted for.
 
-        What was accounted for once and is no more may be free, and kept by an allocator that could
-        not give it back: new messages take that first, so it blocks nobody. Whatever else is
-        resident counts, whether the account knows it or not.
+        What was accounted for and is no more may be free, and kept by an allocator that could not
+        give it back: new messages take that first, so it blocks nobody. What it did give back is no
+        excuse any more. Whatever else is resident counts, whether the account knows it or not.
         """
+        kept = max(0, min(self.kept(accounted_bytes), resident_bytes - accounted_bytes))
         self.memory_bytes = resident_bytes
-        self.memory_peak = max(self.memory_peak, accounted_bytes)
-        used = max(accounted_bytes, resident_bytes - (self.memory_peak - accounted_bytes))
+        self.memory_accounted = accounted_bytes
+        self.memory_kept = kept
+        used = max(accounted_bytes, resident_bytes - kept)
         watermark = self.memory_watermark
         if watermark == NO_WATERMARK:
             self.memory_is_low = False
@@ -70,6 +75,10 @@ class Alarms:
             self.memory_is_low = True
         elif used <= watermark - watermark // MEMORY_DIVISOR:
             self.memory_is_low = False
+
+    def kept(self, accounted_bytes: i64) -> i64:
+        """How much may be free and kept by an allocator, with so much accounted for now."""
+        return max(0, self.memory_kept + self.memory_accounted - accounted_bytes)
 
     def measure_disk(self, free_bytes: i64) -> None:
         """The disk takes so much more."""

@@ -31,8 +31,9 @@ from amqbroker.message import (
     Entry,
     Message,
 )
-from amqbroker.store.backlog import SEGMENT_MESSAGES_MAX, SEGMENT_SIZE_MAX, Backlog
+from amqbroker.store.backlog import Backlog
 from amqbroker.store.queue_log import QueueLog
+from amqbroker.store.segment_outbox import SEGMENT_MESSAGES_MAX, SEGMENT_SIZE_MAX
 
 if TYPE_CHECKING:
     from amqbroker.core.memory import Memory

@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Final, final
 from mypy_extensions import i64
 
 from amqbroker.message import ENTRY_OVERHEAD_BYTES, Message, absent_message
-from amqbroker.store.backlog import (
+from amqbroker.store.backlog import SegmentPiece
+from amqbroker.store.segment_outbox import (
     SEGMENT_MESSAGES_MAX,
     SEGMENT_SIZE_MAX,
     SegmentOutbox,
-    SegmentPiece,
 )
 from amqbroker.store.segments import SegmentWriter
 

@@ -89,6 +89,8 @@ def _load(broker: Broker, line: Line, name: str, data: bytes) -> None:
     counts = line.log.counts if line.log is not None else None
     if counts is not None and not counts.in_segments:
         counts = None
+    came_back = line.came_back
+    is_counted = counts is not None or bool(came_back)
     entries: list[QueueEntry | None] = []
     size: i64 = 0
     body_bytes: i64 = 0
@@ -98,6 +100,8 @@ def _load(broker: Broker, line: Line, name: str, data: bytes) -> None:
     while reader.next_block():
         if not backlog.wants_block(reader):
             continue
+        wanted_flags = backlog.wanted_flags
+        is_cut_up = backlog.is_cut_up
         # Mostly all of a block were delivered before, or none: then no index is looked up.
         some_redelivered = redelivered.touches(reader.first, reader.last)
         all_redelivered = some_redelivered and redelivered.covers(reader.first, reader.last)
@@ -105,24 +109,25 @@ def _load(broker: Broker, line: Line, name: str, data: bytes) -> None:
             message = reader.next_record()
             if message is None:
                 break
-            if not backlog.wants_record(reader):
+            index = reader.index
+            flags = reader.flags
+            if flags & wanted_flags != wanted_flags or (is_cut_up and not backlog.wants(index)):
                 continue
-            entry = QueueEntry(message, line, reader.index)
+            entry = QueueEntry(message, line, index)
+            entry.file = IN_SEGMENT
             entry.expires_at = reader.expires_at
             entry.deliveries = reader.deliveries
-            if counts is not None:
-                entry.deliveries = counts.of(reader.index, reader.deliveries)
-            if line.came_back:
-                entry.deliveries = line.came_back.pop(entry.index, entry.deliveries)
-            flags = reader.flags
-            entry.file = IN_SEGMENT
+            if is_counted:
+                if counts is not None:
+                    entry.deliveries = counts.of(index, entry.deliveries)
+                entry.deliveries = came_back.pop(index, entry.deliveries)
             if flags & KEPT != 0:
                 entry.state = WRITTEN
                 kept += 1
             entry.redelivered = (
                 flags & REDELIVERED != 0
                 or all_redelivered
-                or (some_redelivered and redelivered.contains(reader.index))
+                or (some_redelivered and redelivered.contains(index))
             )
             if message.header is not header:
                 header = message.header

@@ -14,7 +14,7 @@ from mypy_extensions import i64
 from amqbroker.core.discard import HELD_BYTES_MAX, HELD_MAX
 from amqbroker.core.memory import Memory
 from amqbroker.core.timers import Timers
-from amqbroker.store.backlog import SegmentOutbox
+from amqbroker.store.segment_outbox import SegmentOutbox
 
 if TYPE_CHECKING:
     from amqbroker.core.channel import Channel

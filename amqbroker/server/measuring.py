@@ -26,9 +26,11 @@ from amqbroker.store.files import DataFolder
 
 INTERVAL_S: Final = 1.0
 # How often memory is asked back at most, in measurements, and from how much on: so much more than
-# the broker accounts for and than was left the last time.
+# the broker accounts for and than was left the last time, and this share of what it accounts for,
+# as a large heap takes long to look through.
 TRIM_INTERVALS: Final = 10
-TRIM_BYTES: Final = 16 * 1024 * 1024
+TRIM_BYTES: Final = 4 * 1024 * 1024
+TRIM_DIVISOR: Final = 16
 # Queues may take this share of the watermark before their messages go to disk, and so much at
 # least.
 QUEUES_DIVISOR: Final = 2
@@ -131,11 +133,12 @@ class Trimming:
         self._kept = 0
         self._wait = 0
 
-    def is_due(self, unknown_bytes: int) -> bool:
+    def is_due(self, unknown_bytes: int, accounted_bytes: int) -> bool:
         """So much is resident and not accounted for: is it worth it?"""
         self._kept = min(self._kept, max(0, unknown_bytes))
         self._wait -= 1
-        if self._wait > 0 or unknown_bytes < self._kept + TRIM_BYTES:
+        worth = max(TRIM_BYTES, accounted_bytes // TRIM_DIVISOR)
+        if self._wait > 0 or unknown_bytes < self._kept + worth:
             return False
         self._wait = TRIM_INTERVALS
         return True
@@ -166,14 +169,13 @@ class Measuring:
         """Memory that is free, but kept by the C library, goes back to the system: at times, and
         only if it is much, since the library looks through all of it, at some 0.2 ms a MiB."""
         node = self._runner.node
-        if self._trim is None or not self._trimming.is_due(
-            resident - node.memory_account().total()
-        ):
+        accounted = node.memory_account().used()
+        if self._trim is None or not self._trimming.is_due(resident - accounted, accounted):
             return
         await anyio.to_thread.run_sync(self._trim, 0)
         left = resident_bytes()
         if left is not None:
-            self._trimming.trimmed(left - node.memory_account().total())
+            self._trimming.trimmed(left - node.memory_account().used())
 
     async def measure(self) -> None:
         """Measure once."""

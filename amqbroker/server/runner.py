@@ -2,7 +2,7 @@
 
 A turn ends once for all sockets that were read in one round of the event loop: the node settles,
 the journal's next batch is started, outputs are written, password checks begin, the log is written.
-One task writes the journal, a batch at a time: what arrives while it syncs is the next batch.
+The journal is written a batch at a time: what arrives while one syncs is the next one.
 
 The only place that catches any exception of the broker's own work. One that a peer's bytes raised
 is a bug of ours that costs that connection (541, as RabbitMQ does when a channel crashes); one in
@@ -29,6 +29,7 @@ from amqbroker.core.memory import ReadRequest
 from amqbroker.errors import DiskError, DiskFullError
 from amqbroker.node import Node, PeerInfo
 from amqbroker.server.connection import YIELD_S
+from amqbroker.store.files import Done
 from amqbroker.store.journal import Batch
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Runner:
     def __init__(
         self,
         node: Node,
-        write: Callable[[Batch], Awaitable[None]],
+        write: Callable[[Batch, Done], None],
         read_at: Callable[[str, int, int], Awaitable[bytes]],
     ) -> None:
         self.node = node
@@ -69,8 +70,6 @@ class Runner:
         self._clock: asyncio.TimerHandle | None = None
         self._clock_at = 0.0
         self._batch: Batch | None = None
-        self._batch_ready = anyio.Event()
-        self._batch_done = anyio.Event()
         self._passwords = anyio.CapacityLimiter(PASSWORD_THREADS)
         self._password_checks = 0
         self._tasks: TaskGroup | None = None
@@ -89,7 +88,6 @@ class Runner:
         """Serve until cancelled. Raises what stopped the node, if anything did."""
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
-            tasks.start_soon(self._run_journal)
             self.end_turn()
             await self._failed.wait()
             assert self._failure is not None
@@ -204,8 +202,11 @@ class Runner:
         try:
             self._settle()
         except Exception as error:
-            self._failure = error
-            self._failed.set()
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = error
+        self._failed.set()
 
     def _settle(self) -> None:
         node = self.node
@@ -254,37 +255,36 @@ class Runner:
         if self._batch is None:
             self._batch = self.node.take_batch(now)
             if self._batch is not None:
-                self._batch_ready.set()
+                self._write(self._batch, self._batch_written)
 
-    async def _run_journal(self) -> None:
-        while True:
-            await self._batch_ready.wait()
-            self._batch_ready = anyio.Event()
-            batch = self._batch
-            assert batch is not None
-            try:
-                await self._write(batch)
-            except DiskFullError as error:
-                self.node.journal_refused(str(error), self.now)
-            except DiskError as error:
-                self.node.journal_failed(str(error))
-            else:
-                self.node.journal_synced(batch.position)
-            self._batch = None
-            self._batch_done.set()
-            self._batch_done = anyio.Event()
-            self._run_turn()
+    def _batch_written(self, error: Exception | None) -> None:
+        batch = self._batch
+        assert batch is not None
+        self._batch = None
+        if error is None:
+            self.node.journal_synced(batch.position)
+        elif isinstance(error, DiskFullError):
+            self.node.journal_refused(str(error), self.now)
+        elif isinstance(error, DiskError):
+            self.node.journal_failed(str(error))
+        else:
+            self._fail(error)
+        self.end_turn()
 
     async def stop(self) -> None:
         """Write what is left, and the mark of a clean stop.
 
         Returns when it is on disk, or the disk refused.
         """
-        while self._batch is not None:
-            await self._batch_done.wait()
+        await self._wait_written()
         if self.node.stop(self.now):
             self.end_turn()
-            await self._batch_done.wait()
+            await self.wait_turn()
+            await self._wait_written()
+
+    async def _wait_written(self) -> None:
+        while self._batch is not None:
+            await self.wait_turn()
 
     # The clock, and passwords.
 

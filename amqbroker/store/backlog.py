@@ -33,37 +33,18 @@ from typing import Final, final
 from mypy_extensions import i64
 
 from amqbroker.message import Entry
-from amqbroker.store.batch import Batch
 from amqbroker.store.ranges import Ranges
-from amqbroker.store.records import FILE_HEADER_BYTES, SegmentPart
+from amqbroker.store.records import FILE_HEADER_BYTES
 from amqbroker.store.segment import Segment, holes_between
+from amqbroker.store.segment_outbox import SegmentOutbox, SegmentWrite
 from amqbroker.store.segments import (
     KEPT,
     SegmentReader,
     SegmentWriter,
     segment_header,
-    segment_name,
 )
 
-# A segment is sealed when it has this much. It is the piece in which disk is given back.
-SEGMENT_SIZE_MAX: Final = 16 * 1024 * 1024
-SEGMENT_MESSAGES_MAX: Final = 65_536
-# Two of the files that are to go do so with one batch, and this share of the others.
-UNLINKS_DIVISOR: Final = 64
 INDEX_MAX: Final = (1 << 62) - 1
-
-
-@final
-class SegmentWrite:
-    """Append these chunks to a segment, which is `offset` bytes long; 0: it is new."""
-
-    __slots__ = ("chunks", "name", "offset", "sync")
-
-    def __init__(self, name: str, offset: i64, chunks: list[bytes], sync: bool) -> None:
-        self.name = name
-        self.offset: i64 = offset
-        self.chunks = chunks
-        self.sync = sync
 
 
 @final
@@ -80,123 +61,11 @@ class SegmentPiece:
 
 
 @final
-class SegmentOutbox:
-    """What the backlogs of all queues leave for the next batch."""
-
-    __slots__ = (
-        "appended",
-        "messages_max",
-        "parts",
-        "refused",
-        "seed",
-        "set_aside",
-        "size_max",
-        "unlinks",
-        "writes",
-    )
-
-    def __init__(self, seed: bytes) -> None:
-        self.seed = seed
-        self.size_max: i64 = SEGMENT_SIZE_MAX
-        self.messages_max: i64 = SEGMENT_MESSAGES_MAX
-        self.writes: list[SegmentWrite] = []
-        self.appended: list[Segment] = []
-        self.parts: list[SegmentPart] = []
-        self.unlinks: list[str] = []
-        self.set_aside: list[str] = []
-        # What the disk refused for want of room, by segment: until it is there, it is read from
-        # here.
-        self.refused: dict[str, list[SegmentWrite]] = {}
-
-    def has_work(self) -> bool:
-        """Whether a batch is wanted for it."""
-        return bool(self.writes or self.parts or self.unlinks or self.set_aside)
-
-    def hand_over(self, batch: Batch) -> None:
-        """All is the batch's, but most files that go: that takes time, and somebody may wait."""
-        batch.segments = self.writes
-        count = 2 + len(self.unlinks) // UNLINKS_DIVISOR
-        batch.unlinks = self.unlinks[:count]
-        batch.set_aside = self.set_aside
-        self.writes = []
-        self.unlinks = self.unlinks[count:]
-        self.set_aside = []
-
-    def take_back(self, batch: Batch) -> None:
-        """The batch was refused: its files come before those of since."""
-        self.writes = batch.segments + self.writes
-        self.unlinks = batch.unlinks + self.unlinks
-        self.set_aside = batch.set_aside + self.set_aside
-        self.refused = {}
-        for write in self.writes:
-            self.refused.setdefault(write.name, []).append(write)
-
-    def refused_from(self, name: str) -> i64:
-        """The offset from which a segment is not on disk but here, or -1."""
-        writes = self.refused.get(name)
-        return -1 if writes is None else writes[0].offset
-
-    def read_refused(self, name: str, offset: i64, length: i64) -> bytes | None:
-        """A piece of what is here, if it is."""
-        first = self.refused_from(name)
-        if first < 0 or offset < first:
-            return None
-        chunks: list[bytes] = []
-        for write in self.refused[name]:
-            chunks.extend(write.chunks)
-        start = offset - first
-        return b"".join(chunks)[start : start + length]
-
-    def awaiting(self) -> dict[str, bool]:
-        """The segments that are not wholly on disk."""
-        return {write.name: True for write in self.writes}
-
-    def can_unlink(self) -> bool:
-        """Whether a file is to go."""
-        return bool(self.unlinks or self.set_aside)
-
-    def hand_over_idle(self, batch: Batch) -> None:
-        """Files that can go before anything is written. Others are pruned first."""
-        awaiting = self.awaiting()
-        batch.unlinks = [name for name in self.unlinks if name not in awaiting]
-        batch.set_aside = [name for name in self.set_aside if name not in awaiting]
-        self.unlinks = [name for name in self.unlinks if name in awaiting]
-        self.set_aside = [name for name in self.set_aside if name in awaiting]
-
-    def prune(self) -> list[SegmentPart]:
-        """Forget what waits to be written to segments that are to go; the parts that would have
-        named it, whose messages are all done with."""
-        doomed = dict.fromkeys(self.unlinks + self.set_aside, True)
-        is_new: dict[str, bool] = {}
-        for write in self.writes:
-            if write.name in doomed:
-                is_new.setdefault(write.name, write.offset == 0)
-        if not is_new:
-            return []
-        pruned: list[SegmentPart] = []
-        kept: list[SegmentPart] = []
-        for part in self.parts:
-            name = segment_name(part.queue_id, part.number)
-            if name not in is_new:
-                kept.append(part)
-            elif part.added_from <= part.last:
-                pruned.append(part)
-            elif not is_new[name]:
-                kept.append(part)
-        self.parts = kept
-        self.writes = [write for write in self.writes if write.name not in is_new]
-        for name in is_new:
-            self.refused.pop(name, None)
-        return pruned
-
-
-@final
 class Backlog:
     """The segments of one queue."""
 
     __slots__ = (
         "_at",
-        "_is_cut_up",
         "_next_number",
         "_offset",
         "_open",
@@ -208,6 +77,7 @@ class Backlog:
         "_wanted",
         "dropped",
         "generation",
+        "is_cut_up",
         "is_reading",
         "next_index",
         "queue_id",
@@ -215,6 +85,7 @@ class Backlog:
         "segments",
         "unread",
         "unread_bytes",
+        "wanted_flags",
     )
 
     def __init__(self, queue_id: i64, outbox: SegmentOutbox) -> None:
@@ -242,8 +113,9 @@ class Backlog:
         self._wanted: i64 = 0
         self._searching = False
         self._reading: Segment | None = None
-        # Some messages of the block that is being read are settled.
-        self._is_cut_up = False
+        # Of the block that is being read: see `wants_block`.
+        self.wanted_flags: i64 = 0
+        self.is_cut_up = False
         self._read_length: i64 = 0
 
     def recover(self, segments: list[Segment], redelivered: Ranges, next_number: i64) -> None:
@@ -410,27 +282,26 @@ class Backlog:
         return min(segment.offset, segment.readable) if self._rereads else segment.readable
 
     def wants_block(self, reader: SegmentReader) -> bool:
-        """Whether the reader's block may have a message that is still there."""
+        """Whether the reader's block may have a message that is still there. Each of it is, if it
+        has the flags `wanted_flags`, and if the block `is_cut_up`, if this `wants` its index."""
         segment = self._reading
         assert segment is not None
         first, last = reader.first, reader.last
         if self._rereads:
-            self._is_cut_up = not segment.again.covers(first, last)
+            self.wanted_flags = 0
+            self.is_cut_up = not segment.again.covers(first, last)
             return segment.again.touches(first, last)
-        self._is_cut_up = segment.recovered and segment.settled.touches(first, last)
-        return not self._is_cut_up or not segment.settled.covers(first, last)
+        self.wanted_flags = KEPT if segment.recovered else 0
+        self.is_cut_up = segment.recovered and segment.settled.touches(first, last)
+        return not self.is_cut_up or not segment.settled.covers(first, last)
 
-    def wants_record(self, reader: SegmentReader) -> bool:
-        """Whether the reader's record, of a block that is wanted, is still there."""
+    def wants(self, index: i64) -> bool:
+        """Whether the message with this index, of a block that is cut up, is still there."""
         segment = self._reading
         assert segment is not None
         if self._rereads:
-            return not self._is_cut_up or segment.again.contains(reader.index)
-        if not segment.recovered:
-            return True
-        if reader.flags & KEPT == 0:
-            return False
-        return not self._is_cut_up or not segment.settled.contains(reader.index)
+            return segment.again.contains(index)
+        return not segment.settled.contains(index)
 
     def end_read(
         self, reader: SegmentReader, size: i64, taken: i64, kept: i64, body_bytes: i64
@@ -614,7 +485,7 @@ class Backlog:
         self.generation += 1
         self.forget_read()
         for segment in self.segments:
-            self._outbox.unlinks.append(segment.name)
+            self._outbox.unlink(segment)
             self._forget(segment)
         self.segments = []
         self.unread = 0
@@ -657,7 +528,7 @@ class Backlog:
             # Somebody may want to look at it.
             outbox.set_aside.append(segment.name)
         else:
-            outbox.unlinks.append(segment.name)
+            outbox.unlink(segment)
         self._forget(segment)
         place = i64(self.segments.index(segment))
         del self.segments[place]

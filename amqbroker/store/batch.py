@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, final
 from mypy_extensions import i64
 
 if TYPE_CHECKING:
-    from amqbroker.store.backlog import SegmentWrite
+    from amqbroker.store.segment_outbox import SegmentWrite
 
 
 @final
@@ -17,13 +17,14 @@ class Batch:
     First the `segments`, each synced if it says so. With `starts_file` a new journal file
     `file_number` begins with these chunks, else they go to its end. `sync` says that someone waits
     for it; the last block is `sequence` then, and `is_last` says that none follows. Then the
-    `snapshot`, if there is one, replaces the definitions file, and at last the
-    `deletable` journal files and the segments named in `unlinks` go; those in `set_aside` are
-    damaged, and kept under another name.
+    `snapshot`, if there is one, replaces the definitions file, and at last the `deletable` journal
+    files and the segments named in `unlinks` go, and those in `cuts` are cut to these sizes: they
+    go later, piece by piece. Those in `set_aside` are damaged, and kept under another name.
     """
 
     __slots__ = (
         "chunks",
+        "cuts",
         "deletable",
         "file_number",
         "is_last",
@@ -56,4 +57,5 @@ class Batch:
         self.deletable = deletable
         self.segments: list[SegmentWrite] = []
         self.unlinks: list[str] = []
+        self.cuts: list[tuple[str, int]] = []
         self.set_aside: list[str] = []

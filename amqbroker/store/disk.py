@@ -50,6 +50,9 @@ class Disk(Protocol):
     def truncate(self, name: str, size: int) -> None:
         """Cut a file to this size and sync it."""
 
+    def shorten(self, name: str, size: int) -> None:
+        """Cut a file that nobody needs; a crash may undo it, and it may not be done at all."""
+
     def rename(self, old: str, new: str) -> None:
         """Rename a file over another. A crash may undo it until `sync_folder`."""
 

@@ -1,19 +1,22 @@
 """The edge: the data folder on a real disk, its lock, and the one thread hop a batch.
 
-The functions that touch files are synchronous and run in a worker thread through aiofiles; a start
-runs them as they are, since nothing else runs then. Every error of the operating system becomes a
-DiskError that names the file and the reason.
+The functions that touch files are synchronous: batches are written in a thread of their own, reads
+go through aiofiles, and a start runs them as they are, since nothing else runs then. Every error of
+the operating system becomes a DiskError that names the file and the reason.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock, Thread
 from typing import Final, final
 
 import aiofiles.os
@@ -187,6 +190,12 @@ class RealDisk:
             finally:
                 os.close(descriptor)
 
+    def shorten(self, name: str, size: int) -> None:
+        """Cut a file that nobody needs."""
+        path = self._folder / name
+        with _os_errors(path, "cut"):
+            os.truncate(path, size)
+
     def rename(self, old: str, new: str) -> None:
         """Give a file the name of another, which is replaced."""
         path = self._folder / old
@@ -301,28 +310,67 @@ def _folder_user_without_file(folder: Path) -> str:
         os.close(descriptor)
 
 
+# What is called once a batch is written, with what kept it from that.
+Done = Callable[[Exception | None], object]
+_Ordered = tuple[Batch, asyncio.AbstractEventLoop, Done]
+
+
 @final
 class JournalWriter:
-    """Writes batches in a worker thread, one thread hop each."""
+    """Writes batches, one at a time, in a thread of its own.
 
-    __slots__ = ("_turn", "_write")
+    A hop there and one back is all that a batch costs besides its write: the futures of a thread
+    pool, and a task that waits for them, cost as much as the messages in a small one.
+    """
+
+    __slots__ = ("_batches", "_files", "_thread", "_turn")
 
     def __init__(self, files: JournalFiles) -> None:
-        self._write = aiofiles.os.wrap(files.write)
-        self._turn = anyio.Lock(fast_acquire=True)
+        self._files = files
+        self._batches: SimpleQueue[_Ordered | None] = SimpleQueue()
+        # Held while a batch is written.
+        self._turn = Lock()
+        self._thread: Thread | None = None
 
-    async def write(self, batch: Batch) -> None:
-        """Return once the batch is written, and durable if it says so; DiskError if it is not.
+    def write(self, batch: Batch, done: Done) -> None:
+        """Begin to write a batch.
 
-        A cancelled caller still waits for it, since a thread cannot be taken back.
+        `done` is called on the running event loop once the batch is written, and durable if it says
+        so, or with the DiskError that kept it from that.
         """
-        with anyio.CancelScope(shield=True):
-            async with self._turn:
-                await self._write(batch)
+        self._batches.put((batch, asyncio.get_running_loop(), done))
+        if self._thread is None:
+            self._thread = Thread(target=self._run, name="journal", daemon=True)
+            self._thread.start()
 
-    def between_batches(self) -> anyio.Lock:
+    @asynccontextmanager
+    async def between_batches(self) -> AsyncIterator[None]:
         """`async with` this no batch is written."""
-        return self._turn
+        await to_thread.run_sync(self._turn.acquire)
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    def close(self) -> None:
+        """Return once what was begun is written."""
+        if self._thread is not None:
+            self._batches.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        while (item := self._batches.get()) is not None:
+            batch, loop, done = item
+            failure: Exception | None = None
+            try:
+                with self._turn:
+                    self._files.write(batch)
+            except Exception as error:
+                failure = error
+            # A loop that was closed meanwhile wants to know nothing.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(done, failure)
 
 
 @final
@@ -396,22 +444,23 @@ class DataFolder:
         return backup
 
     async def _copy_held(self, backup: Backup, growing: Callable[[], GrowingFiles]) -> None:
-        between_batches = self.writer.between_batches()
+        between_batches = self.writer.between_batches
         try:
-            async with between_batches:
+            async with between_batches():
                 self._disk.hold()
                 await to_thread.run_sync(backup.look, growing())
             while await to_thread.run_sync(backup.copy_some):
                 pass
         finally:
             with anyio.CancelScope(shield=True):
-                async with between_batches:
+                async with between_batches():
                     # What cannot be deleted now is tried again with the next batch.
                     with suppress(DiskError):
                         await to_thread.run_sync(self._disk.release)
 
     def close(self) -> None:
-        """Give everything back. No write may be under way; what still waits is not written."""
+        """Give everything back, once a batch that is being written is on the disk."""
+        self.writer.close()
         self._files.close()
         self._lock.release()
 

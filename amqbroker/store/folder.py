@@ -19,7 +19,6 @@ from contextlib import suppress
 from typing import Final, final
 
 from amqbroker.errors import DiskError, DiskFullError
-from amqbroker.store.backlog import SegmentWrite
 from amqbroker.store.disk import Disk, DiskFile
 from amqbroker.store.journal import JOURNAL_FILE_BYTES, Batch, Journal
 from amqbroker.store.mark import MARK_NAME, MARK_NEW_NAME, Mark
@@ -34,6 +33,7 @@ from amqbroker.store.records import (
 )
 from amqbroker.store.recovery import Problem, Recovered, Recovery
 from amqbroker.store.segment import cut_short
+from amqbroker.store.segment_outbox import SegmentWrite
 from amqbroker.store.segments import SEGMENT_SUFFIX, SEGMENTS_FOLDER
 
 # Locked while a node runs; holds its process id.
@@ -154,6 +154,9 @@ class JournalFiles:
         for name in batch.unlinks:
             with suppress(DiskError):
                 disk.delete(name)
+        for name, size in batch.cuts:
+            with suppress(DiskError):
+                disk.shorten(name, size)
 
     def _start_file(self, number: int) -> None:
         # Batches without a sync may still be on their way, and a torn end is only expected in the

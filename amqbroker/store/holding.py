@@ -74,6 +74,11 @@ class HoldingDisk:
         """Cut a file to this size and sync it."""
         self._disk.truncate(name, size)
 
+    def shorten(self, name: str, size: int) -> None:
+        """Cut a file that nobody needs, but none that may be copied."""
+        if not self._is_held:
+            self._disk.shorten(name, size)
+
     def rename(self, old: str, new: str) -> None:
         """Rename a file over another; one that is set aside keeps its name for now."""
         if self._is_held and new not in (SNAPSHOT_NAME, MARK_NAME):

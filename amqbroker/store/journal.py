@@ -33,7 +33,6 @@ from typing import Final
 from mypy_extensions import i64
 
 from amqbroker.message import IN_SEGMENT, PENDING, WRITTEN, Entry
-from amqbroker.store.backlog import SegmentOutbox
 from amqbroker.store.batch import Batch as Batch
 from amqbroker.store.queue_log import ENTRY_OVERHEAD_BYTES, QueueLog
 from amqbroker.store.ranges import merged, split
@@ -50,6 +49,7 @@ from amqbroker.store.records import (
     header_crc,
 )
 from amqbroker.store.recovery import QueueState, Recovered
+from amqbroker.store.segment_outbox import SegmentOutbox
 from amqbroker.store.segments import segment_name
 from amqbroker.store.taken import JournalFile, Rewritten, Taken
 
@@ -205,7 +205,7 @@ class Journal:
                 dropped += count
             for segment in state.segments:
                 dropped += segment.live()
-                self.segments.unlinks.append(segment.name)
+                self.segments.unlink(segment)
         self._queue_states = {}
         return dropped
 
@@ -345,10 +345,10 @@ class Journal:
         if not relieves:
             self._count_appended()
             self._count_rewritten(taken.rewritten)
-        return self._make_batch(taken, chunks, sync, starts_file)
+        return self._make_batch(taken, chunks, sync, starts_file, waited)
 
     def _make_batch(
-        self, taken: Taken, chunks: list[bytes], sync: bool, starts_file: bool
+        self, taken: Taken, chunks: list[bytes], sync: bool, starts_file: bool, is_awaited: bool
     ) -> Batch:
         outbox = self.segments
         # While segments wait for room, entries may be on disk in old journal files only.
@@ -362,7 +362,7 @@ class Journal:
             outbox.hand_over_idle(batch)
             self._in_flight = RELIEF
         else:
-            outbox.hand_over(batch)
+            outbox.hand_over(batch, is_awaited)
             taken.segments = outbox.appended
             outbox.appended = []
             taken.pending_bytes = self.pending_bytes
@@ -374,7 +374,7 @@ class Journal:
         # A snapshot says which blocks it covers: those must be on disk before it is. What is
         # settled in a segment must be as well, before the segment is gone.
         batch.sync = sync or starts_file or snapshot is not None
-        batch.sync = batch.sync or bool(batch.unlinks) or bool(batch.set_aside)
+        batch.sync = batch.sync or bool(batch.unlinks or batch.cuts or batch.set_aside)
         taken.batch = batch
         self._taken = taken
         return batch

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
-from amqbroker.message import IN_SEGMENT, PENDING, SETTLED, WRITTEN, Entry
+from amqbroker.message import IN_SEGMENT, LET_GO, PENDING, SETTLED, WRITTEN, Entry
 from amqbroker.store.backlog import Backlog
 from amqbroker.store.counts import Counts
 from amqbroker.store.ranges import merged
@@ -82,10 +82,13 @@ class QueueLog:
         return journal.position
 
     def settle(self, entry: Entry) -> None:
-        """This entry is done with. One that was never appended is no concern of the journal."""
+        """This entry is done with, and if it was written, its message is let go of. One that was
+        never appended is no concern of the journal."""
         state = entry.state
         if state == WRITTEN:
             entry.state = SETTLED
+            # The batch that wrote it may keep the entry for longer.
+            entry.message = LET_GO
             if entry.index == self._last + 1:
                 self._last += 1
             else:

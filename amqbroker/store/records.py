@@ -64,7 +64,7 @@ from amqbroker.errors import DiskError
 from amqbroker.message import Entry, Message
 from amqbroker.store.checksum import crc32
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 JOURNAL_MAGIC: Final = b"AMQBJRNL"
 SNAPSHOT_MAGIC: Final = b"AMQBDEFS"
 BLOCK_MARKER: Final = b"blok"

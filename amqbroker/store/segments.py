@@ -15,13 +15,15 @@ CRC-32 as zlib computes it.
               their indexes. The second CRC: of the 32 bytes before it, continued from the CRC of
               the file header.
 
-    record    0       8            16      17           19       21       25     29
-              +-------+------------+-------+------------+--------+--------+------+---------
-              | index | expires at | flags | deliveries | address| header | body | bytes...
-              +-------+------------+-------+------------+--------+--------+------+---------
-              expires at: i64, milliseconds of wall time, 0 for never. flags: KEPT (it outlives a
-              restart), REDELIVERED, PERSISTENT (its delivery mode is 2). deliveries and address
-              length: i16; header and body length: i32. Then the bytes of these three.
+    record    0       8            16           18      20     24       26       30
+              +-------+------------+------------+-------+------+--------+--------+---------
+              | index | expires at | deliveries | flags | body | address| header | bytes...
+              +-------+------------+------------+-------+------+--------+--------+---------
+              expires at: i64, milliseconds of wall time, 0 for never. deliveries: i16. flags, i16:
+              KEPT (it outlives a restart), REDELIVERED, PERSISTENT (its delivery mode is 2), LIKE
+              (address and header are those of the record before in this block: it has none, and no
+              lengths of them, so that the body begins at 24). Lengths: i32 of body and header, i16
+              of the address. Then the bytes of address, header and body.
 
 Invariants: indexes only grow in a segment. A block is served whole or not at all. How much of a
 segment counts is not said by the segment, but by the journal (backlog.py): bytes behind that are of
@@ -52,11 +54,20 @@ SEGMENT_MARKER: Final = b"segb"
 SEGMENTS_FOLDER: Final = "queues"
 SEGMENT_SUFFIX: Final = ".seg"
 SEGMENT_BLOCK_HEADER_BYTES: Final = 36
-RECORD_FIXED_BYTES: Final = 29
+# Of a record, with the lengths of address and header, and without.
+RECORD_FIXED_BYTES: Final = 30
+LIKE_FIXED_BYTES: Final = 24
 
 KEPT: Final = 1
 REDELIVERED: Final = 2
 PERSISTENT: Final = 4
+LIKE: Final = 8
+
+# Where deliveries and flags are among the eight bytes that a record has from 16 on.
+DELIVERIES_SHIFT: Final = 48
+FLAGS_SHIFT: Final = 32
+FLAGS_MASK: Final = 0xFFFF
+BODY_MASK: Final = 0x7FFF_FFFF
 
 # What is lost with one damaged bit, and small enough that copy and CRC stay in the cache.
 SEGMENT_BLOCK_BYTES: Final = 32 * 1024
@@ -84,10 +95,12 @@ class SegmentWriter:
     """Turns entries into blocks: `begin`, `add` in index order, `take`. One serves all segments."""
 
     __slots__ = (
+        "_address",
         "_blocks",
         "_count",
         "_file_crc",
         "_first",
+        "_header",
         "_last",
         "_part_bytes",
         "_parts",
@@ -121,6 +134,9 @@ class SegmentWriter:
         self._count: i64 = 0
         self._first: i64 = 0
         self._last: i64 = 0
+        # Of the record before.
+        self._address = b""
+        self._header = b""
         self._blocks: list[bytes] = []
 
     def begin(self, file_crc: int) -> None:
@@ -157,17 +173,23 @@ class SegmentWriter:
             flags |= PERSISTENT
         if self._count == 0:
             self._first = entry.index
+        elif header == self._header and address == self._address:
+            flags |= LIKE
         self._count += 1
         self._last = entry.index
         write_i64_be(writer, entry.index)
         write_i64_be(writer, entry.expires_at)
-        writer.append(flags)
-        write_i16_be(writer, as_i16(entry.deliveries))
-        write_i16_be(writer, i16(len(address)))
-        write_i32_be(writer, i32(len(header)))
-        write_i32_be(writer, i32(len(body)))
-        writer.write(address)
-        writer.write(header)
+        write_i64_be(
+            writer,
+            i64(as_i16(entry.deliveries)) << DELIVERIES_SHIFT | flags << FLAGS_SHIFT | len(body),
+        )
+        if flags & LIKE == 0:
+            write_i16_be(writer, i16(len(address)))
+            write_i32_be(writer, i32(len(header)))
+            writer.write(address)
+            writer.write(header)
+            self._address = address
+            self._header = header
         if len(body) < LARGE_BODY_BYTES:
             writer.write(body)
             if len(writer) >= SEGMENT_BLOCK_BYTES:
@@ -225,22 +247,6 @@ class SegmentWriter:
         self._count = 0
 
 
-def is_same(data: bytes, first: i64, second: i64, length: i64) -> bool:
-    """Whether so many bytes from two offsets on are the same; without a copy of them."""
-    end = first + length
-    while first + 8 <= end:
-        if read_i64_be(data, first) != read_i64_be(data, second):
-            return False
-        first += 8
-        second += 8
-    while first < end:
-        if data[first] != data[second]:
-            return False
-        first += 1
-        second += 1
-    return True
-
-
 @final
 class SegmentReader:
     """Walks through a piece of a segment: while `next_block()`, while `next_record()`.
@@ -253,7 +259,6 @@ class SegmentReader:
 
     __slots__ = (
         "_address",
-        "_address_at",
         "_at",
         "_base",
         "_block_end",
@@ -285,11 +290,9 @@ class SegmentReader:
         self._at: i64 = 0  # of the next block in `data`
         self._block_end: i64 = 0
         self._next_record: i64 = 0
-        # Of the record before. Most publishers say the same in each message: their records share
-        # one object.
+        # Of the record before. Most publishers say the same in each message: they share one object.
         self._address = b""
         self._header = b""
-        self._address_at: i64 = 0
         self.searching = searching
         self.problems: list[tuple[int, str]] = []
         self.offset: i64 = base
@@ -346,26 +349,27 @@ class SegmentReader:
         data = self._data
         self.index = read_i64_be(data, at)
         self.expires_at = read_i64_be(data, at + 8)
-        flags: i64 = data[at + 16]
+        rest = read_i64_be(data, at + 16)
+        flags = rest >> FLAGS_SHIFT & FLAGS_MASK
         self.flags = flags
-        self.deliveries = i64(read_i16_be(data, at + 17))
-        address_at = at + RECORD_FIXED_BYTES
-        header_at = address_at + i64(read_i16_be(data, at + 19))
-        body_at = header_at + i64(read_i32_be(data, at + 21))
-        end = body_at + i64(read_i32_be(data, at + 25))
+        self.deliveries = rest >> DELIVERIES_SHIFT
+        body_at = at + LIKE_FIXED_BYTES
+        if flags & LIKE == 0:
+            body_at = self._read_address(data, at)
+        end = body_at + (rest & BODY_MASK)
         assert end <= self._block_end, (self._base + at, end, self._block_end)
         self._next_record = end
-        if (
-            header_at - address_at != len(self._address)
-            or body_at - header_at != len(self._header)
-            or not is_same(data, address_at, self._address_at, body_at - address_at)
-        ):
-            self._address = data[address_at:header_at]
-            self._header = data[header_at:body_at]
-            self._address_at = address_at
         return Message(
             0, self._address, 0, self._header, data[body_at:end], flags & PERSISTENT != 0
         )
+
+    def _read_address(self, data: bytes, at: i64) -> i64:
+        """Address and header of the record there; where its body begins."""
+        header_at = at + RECORD_FIXED_BYTES + i64(read_i16_be(data, at + LIKE_FIXED_BYTES))
+        body_at = header_at + i64(read_i32_be(data, at + LIKE_FIXED_BYTES + 2))
+        self._address = data[at + RECORD_FIXED_BYTES : header_at]
+        self._header = data[header_at:body_at]
+        return body_at
 
     def _stop(self, wanted: i64) -> bool:
         """The block goes on behind this piece; if nothing is there, it was cut."""

@@ -116,9 +116,13 @@ def _queue(choose: random.Random, name: str | None = None) -> Step:
     target = None
     if name == _MORTAL and choose.random() < 0.7:
         target = choose.choice((("", _GRAVE), (_DEAD, None), (_DEAD, "k"), ("missing", None)))
-    if name == _GRAVE and arguments.get("x-overflow") != "drop-head":
-        # A dead letter that it refuses waits with us, and is dropped by RabbitMQ.
-        arguments.pop("x-overflow", None)
+    if name == _GRAVE:
+        # A dead letter that it refuses waits with us, and is dropped by RabbitMQ. And of several
+        # that die at once RabbitMQ sends the first while the others are on their way; with us all
+        # are there, and the one with the highest priority is the first.
+        if arguments.get("x-overflow") != "drop-head":
+            arguments.pop("x-overflow", None)
+        arguments.pop("x-max-priority", None)
     flags = {
         "durable": choose.random() < 0.2,
         "auto_delete": choose.random() < 0.15,

@@ -65,7 +65,7 @@ def test_a_sound_folder(folder: Path) -> None:
     result = invoke("verify", "--data-dir", str(folder))
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert lines[0] == f"{folder}: format version 2, stopped cleanly"
+    assert lines[0] == f"{folder}: format version 3, stopped cleanly"
     assert lines[-1] == "Sound."
     assert "Definitions: 3 durable queues, 1 exchange, 1 binding" in lines
     assert "  queue 'tasks' in vhost '/': 3 messages" in lines

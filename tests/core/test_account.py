@@ -52,6 +52,24 @@ def test_what_is_gone_is_not_in_the_account(house: House) -> None:
     assert after | {"routes": 0} == before | {"routes": 0}
 
 
+def test_what_went_and_is_still_resident_is_unused(house: House) -> None:
+    house.node.serving(0)
+    house.node.memory_measured(50_000_000, 0.0)
+    assert house.node.memory_account().unused == 0
+    core(house.node).memory.bytes += 1_000_000
+    house.node.memory_measured(51_000_000, 1.0)
+    core(house.node).memory.bytes -= 1_000_000
+    account = house.node.memory_account()
+    assert account.unused == 1_000_000
+    assert account.total() - account.used() == 1_000_000
+    # Most of it was given back, and new messages take the rest.
+    house.node.memory_measured(account.used() + 300_000, 2.0)
+    assert house.node.memory_account().unused == 300_000
+    core(house.node).memory.bytes += 200_000
+    assert house.node.memory_account().unused == 100_000
+    core(house.node).memory.bytes -= 200_000
+
+
 def test_what_waits_is_in_the_account(house: House) -> None:
     ch = house.channel()
     ch.declare_queue("q")

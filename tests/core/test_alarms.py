@@ -65,6 +65,30 @@ def test_memory_that_only_an_allocator_keeps_is_not_low(alarms: Alarms) -> None:
     assert not alarms.reason()
 
 
+def test_memory_that_was_given_back_hides_nothing_later(alarms: Alarms) -> None:
+    alarms.measure_memory(100_000, 99_900)
+    # Drained, and given back but for 100.
+    alarms.measure_memory(200, 100)
+    assert not alarms.reason()
+    alarms.measure_memory(1_100, 100)
+    assert not alarms.reason()
+    # A leak.
+    alarms.measure_memory(1_101, 100)
+    assert alarms.reason()
+
+
+def test_new_messages_take_what_is_kept_first(alarms: Alarms) -> None:
+    alarms.measure_memory(900, 900)
+    alarms.measure_memory(900, 100)
+    alarms.measure_memory(900, 700)
+    assert not alarms.reason()
+    # Of 800 that were kept 600 are taken.
+    alarms.measure_memory(1_200, 700)
+    assert not alarms.reason()
+    alarms.measure_memory(1_201, 700)
+    assert alarms.reason()
+
+
 def test_memory_that_no_account_ever_knew_is_low(alarms: Alarms) -> None:
     alarms.measure_memory(1001, 100)
     assert alarms.reason()

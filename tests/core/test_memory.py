@@ -12,7 +12,7 @@ from amqbroker.core.memory import (
 from amqbroker.core.queue import Queue
 from amqbroker.core.turn import Turn
 from amqbroker.message import ENTRY_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES
-from amqbroker.store.backlog import SEGMENT_MESSAGES_MAX, SEGMENT_SIZE_MAX, SegmentOutbox
+from amqbroker.store.segment_outbox import SEGMENT_MESSAGES_MAX, SEGMENT_SIZE_MAX, SegmentOutbox
 from tests.core.house import PERSISTENT, House, core, make_message, make_queue
 from tests.semantics.peer import Channel
 

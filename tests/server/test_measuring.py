@@ -14,6 +14,7 @@ from amqbroker.core.memory import UNKNOWN_ROOM
 from amqbroker.server import measuring
 from amqbroker.server.measuring import (
     TRIM_BYTES,
+    TRIM_DIVISOR,
     TRIM_INTERVALS,
     Limits,
     Trimming,
@@ -120,25 +121,30 @@ def test_a_watermark_beyond_the_machine_is_the_machine(caplog: pytest.LogCapture
 
 def test_memory_is_asked_back_when_it_is_much_and_not_twice_in_vain() -> None:
     trimming = Trimming()
-    assert not trimming.is_due(TRIM_BYTES - 1)
-    assert trimming.is_due(TRIM_BYTES)
+    assert not trimming.is_due(TRIM_BYTES - 1, 0)
+    assert trimming.is_due(TRIM_BYTES, 0)
     trimming.trimmed(TRIM_BYTES)
-    assert not any(trimming.is_due(2 * TRIM_BYTES - 1) for _ in range(3 * TRIM_INTERVALS))
-    assert trimming.is_due(2 * TRIM_BYTES)
+    assert not any(trimming.is_due(2 * TRIM_BYTES - 1, 0) for _ in range(3 * TRIM_INTERVALS))
+    assert trimming.is_due(2 * TRIM_BYTES, 0)
     # Not too often, whatever there is.
     trimming.trimmed(0)
-    assert [trimming.is_due(GIB) for _ in range(TRIM_INTERVALS)] == [
+    assert [trimming.is_due(GIB, 0) for _ in range(TRIM_INTERVALS)] == [
         *[False] * (TRIM_INTERVALS - 1),
         True,
     ]
 
 
+def test_of_a_large_heap_a_share_is_worth_looking_for() -> None:
+    assert not Trimming().is_due(GIB // TRIM_DIVISOR - 1, GIB)
+    assert Trimming().is_due(GIB // TRIM_DIVISOR, GIB)
+
+
 def test_what_was_kept_and_went_by_itself_is_asked_back_when_it_is_there_again() -> None:
     trimming = Trimming()
-    assert trimming.is_due(GIB)
+    assert trimming.is_due(GIB, 0)
     trimming.trimmed(GIB)
-    assert not any(trimming.is_due(0) for _ in range(TRIM_INTERVALS))
-    assert trimming.is_due(TRIM_BYTES)
+    assert not any(trimming.is_due(0, 0) for _ in range(TRIM_INTERVALS))
+    assert trimming.is_due(TRIM_BYTES, 0)
 
 
 # A broker that measures itself.

@@ -119,6 +119,13 @@ class FakeDisk:
         del inode.data[size:]
         inode.synced_size = len(inode.data)
 
+    def shorten(self, name: str, size: int) -> None:
+        """Cut a file that nobody needs."""
+        self.count_call(f"cut {name}")
+        inode = self._inode(name, "cut")
+        del inode.data[size:]
+        inode.synced_size = min(inode.synced_size, size)
+
     def rename(self, old: str, new: str) -> None:
         """Rename a file over another."""
         self.count_call(f"rename {old}")

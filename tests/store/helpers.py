@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import anyio
+
 from amqbroker.message import Entry, Message
+from amqbroker.store.files import JournalWriter
 from amqbroker.store.folder import JournalFiles, open_folder
 from amqbroker.store.journal import JOURNAL_FILE_BYTES, Batch, Journal
 from amqbroker.store.recovery import Recovered
@@ -38,6 +41,21 @@ def commit(journal: Journal, files: JournalFiles) -> Batch | None:
         files.write(batch)
         journal.synced(batch.position)
     return batch
+
+
+async def write(writer: JournalWriter, batch: Batch) -> None:
+    """Return once the batch is written. Raises what kept it from that."""
+    done = anyio.Event()
+    errors: list[Exception | None] = []
+
+    def end(error: Exception | None) -> None:
+        errors.append(error)
+        done.set()
+
+    writer.write(batch, end)
+    await done.wait()
+    if errors[0] is not None:
+        raise errors[0]
 
 
 class Store:

@@ -64,8 +64,11 @@ class SegmentStore(Store):
         while reader.next_block():
             if not self.backlog.wants_block(reader):
                 continue
+            flags = self.backlog.wanted_flags
             while (message := reader.next_record()) is not None:
-                if self.backlog.wants_record(reader):
+                if reader.flags & flags == flags and (
+                    not self.backlog.is_cut_up or self.backlog.wants(reader.index)
+                ):
                     entry = Entry(message, 1, reader.index)
                     entry.state = WRITTEN if reader.flags & KEPT else VOLATILE
                     entry.file = -1
@@ -247,6 +250,7 @@ def test_purging_what_was_not_read() -> None:
     store.backlog.drop_unread()
     assert store.backlog.unread == 0
     store.commit()
+    store.commit()
     assert len(store.segments()) == 1
     store.journal.define(b"so that", b"it is synced")
     store.commit()
@@ -262,6 +266,7 @@ def test_after_a_purge_a_new_segment_begins() -> None:
     store.commit()
     store.backlog.drop_unread()
     store.move(store.put(2))
+    store.commit()
     store.commit()
     assert store.segments() == [segment_name(1, 2)]
     assert bodies_of(store.read_all()) == [2]
@@ -283,6 +288,7 @@ def test_a_deleted_queue_leaves_nothing() -> None:
     store.commit()
     store.log.close()
     store.journal.undefine(b"queue")
+    store.commit()
     store.commit()
     assert store.segments() == []
 

@@ -20,7 +20,7 @@ from amqbroker.store.inspect import inspect_folder, stored_messages
 from amqbroker.store.queue_log import QueueLog
 from amqbroker.store.records import journal_name
 from amqbroker.store.segments import SegmentWriter, segment_name
-from tests.store.helpers import make_message, take
+from tests.store.helpers import make_message, take, write
 
 
 class Folder:
@@ -50,7 +50,7 @@ class Folder:
     async def write(self) -> None:
         """The next batch."""
         batch = take(self.data.journal)
-        await self.data.writer.write(batch)
+        await write(self.data.writer, batch)
         self.data.journal.synced(batch.position)
 
     def growing(self) -> GrowingFiles:
@@ -246,7 +246,7 @@ def test_no_batch_is_written_while_names_are_noted(folder: Folder) -> None:
         path = folder.path / journal_name(batch.file_number)
         async with anyio.create_task_group() as tasks, folder.data.writer.between_batches():
             size = path.stat().st_size if path.exists() else -1
-            tasks.start_soon(folder.data.writer.write, batch)
+            tasks.start_soon(write, folder.data.writer, batch)
             await anyio.wait_all_tasks_blocked()
             assert (path.stat().st_size if path.exists() else -1) == size
         assert path.stat().st_size > size

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from amqbroker.message import IN_SEGMENT, WRITTEN, Entry
-from amqbroker.store.backlog import Backlog, SegmentOutbox
+from amqbroker.store.backlog import Backlog
 from amqbroker.store.counts import Counts
 from amqbroker.store.journal import SETTLE_DELAY_S
+from amqbroker.store.segment_outbox import SegmentOutbox
 from amqbroker.store.segments import SegmentWriter
 from tests.store.fake_disk import FakeDisk
 from tests.store.helpers import Store, make_message

@@ -26,7 +26,7 @@ from amqbroker.store.files import (
     open_data_folder,
 )
 from amqbroker.store.records import JOURNAL_MAGIC, file_header, header_crc, journal_name
-from tests.store.helpers import SEED, bodies, make_message, take
+from tests.store.helpers import SEED, bodies, make_message, take, write
 
 
 def publish(folder: DataFolder, *messages: bytes) -> None:
@@ -35,7 +35,7 @@ def publish(folder: DataFolder, *messages: bytes) -> None:
     for body in messages:
         log.append(Entry(make_message(body), 1, log.next_index))
     batch = take(folder.journal)
-    anyio.run(folder.writer.write, batch)
+    anyio.run(write, folder.writer, batch)
     folder.journal.synced(batch.position)
 
 
@@ -155,7 +155,7 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     newer = header[:8] + b"\0\0\0\x09" + header[12:28]
     newer += header_crc(newer + bytes(4)).to_bytes(4, "big")
     (tmp_path / journal_name(1)).write_bytes(newer)
-    with pytest.raises(DiskError, match="format version 9, this program reads versions up to 2"):
+    with pytest.raises(DiskError, match="format version 9, this program reads versions up to 3"):
         open_data_folder(tmp_path)
     assert (tmp_path / journal_name(1)).read_bytes() == newer
 
@@ -181,9 +181,9 @@ def test_a_write_that_does_not_fit_fails_for_good(tmp_path: Path) -> None:
         file_size_limit(2000),
         pytest.raises(DiskError, match=r"cannot write to .*: File too large"),
     ):
-        anyio.run(folder.writer.write, batch)
+        anyio.run(write, folder.writer, batch)
     with pytest.raises(DiskError, match="the journal failed before: cannot write to"):
-        anyio.run(folder.writer.write, batch)
+        anyio.run(write, folder.writer, batch)
     folder.close()
     assert (tmp_path / journal_name(1)).stat().st_size == 2000
     folder = open_data_folder(tmp_path)
@@ -225,18 +225,39 @@ def test_files_that_are_all_taken_are_waited_for(tmp_path: Path) -> None:
     assert data == JOURNAL_MAGIC
 
 
-def test_a_cancelled_writer_finishes_its_batch(tmp_path: Path) -> None:
+def test_a_folder_is_closed_once_its_batch_is_written(tmp_path: Path) -> None:
+    """Nobody waits for the batch, not even an event loop."""
+    folder = open_data_folder(tmp_path)
+    log = folder.journal.open_queue(1)
+    log.append(Entry(make_message(b"a"), 1, 0))
+
+    async def begin() -> None:
+        folder.writer.write(take(folder.journal), lambda error: None)
+
+    anyio.run(begin)
+    folder.close()
+    folder = open_data_folder(tmp_path)
+    assert bodies(folder.recovered) == {1: [b"a"]}
+    folder.close()
+
+
+def test_a_bug_in_the_journals_thread_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the thread goes on."""
     folder = open_data_folder(tmp_path)
     log = folder.journal.open_queue(1)
     log.append(Entry(make_message(b"a"), 1, 0))
     batch = take(folder.journal)
 
-    async def cancelled() -> None:
-        with anyio.CancelScope() as scope:
-            scope.cancel()
-            await folder.writer.write(batch)
+    async def write_twice() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(folder.writer, "_files", None)
+            with pytest.raises(AttributeError):
+                await write(folder.writer, batch)
+        await write(folder.writer, batch)
 
-    anyio.run(cancelled)
+    anyio.run(write_twice)
     folder.close()
     folder = open_data_folder(tmp_path)
     assert bodies(folder.recovered) == {1: [b"a"]}

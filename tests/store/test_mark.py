@@ -28,5 +28,5 @@ def test_a_flipped_bit_is_noticed(bit: int) -> None:
 def test_a_newer_format_is_refused() -> None:
     data = MARK_MAGIC + (FORMAT_VERSION + 1).to_bytes(4, "big") + DATA[12:28]
     data += header_crc(data + bytes(4)).to_bytes(4, "big")
-    with pytest.raises(DiskError, match=r"journal\.last has format version 3"):
+    with pytest.raises(DiskError, match=r"journal\.last has format version 4"):
         read_mark(data)

@@ -251,7 +251,7 @@ def test_many_ranges_take_several_records() -> None:
 
 def test_the_file_header_has_the_drawn_layout() -> None:
     assert len(HEADER) == FILE_HEADER_BYTES
-    assert HEADER[:20] == b"AMQBJRNL" + b"\0\0\0\2" + b"\0\0\0\0\0\0\0\7"
+    assert HEADER[:20] == b"AMQBJRNL" + b"\0\0\0\3" + b"\0\0\0\0\0\0\0\7"
     assert HEADER[20:28] == SEED
 
 
@@ -287,15 +287,15 @@ def header_of(version: int) -> bytes:
 
 
 def test_a_newer_version_is_refused_with_both_numbers() -> None:
-    text = "file has format version 3, this program reads versions up to 2"
+    text = "file has format version 4, this program reads versions up to 3"
     with pytest.raises(DiskError, match=text):
         read_file_header("file", header_of(FORMAT_VERSION + 1), JOURNAL_MAGIC)
 
 
 def test_an_older_version_is_refused_with_both_numbers() -> None:
-    text = "file has format version 1, from before the first release; this program reads version 2"
+    text = "file has format version 2, from before the first release; this program reads version 3"
     with pytest.raises(DiskError, match=text):
-        read_file_header("file", header_of(1), JOURNAL_MAGIC)
+        read_file_header("file", header_of(FORMAT_VERSION - 1), JOURNAL_MAGIC)
 
 
 @pytest.mark.parametrize(

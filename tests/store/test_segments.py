@@ -11,6 +11,7 @@ from amqbroker.store.records import FILE_HEADER_BYTES
 from amqbroker.store.segments import (
     KEPT,
     LARGE_BODY_BYTES,
+    LIKE,
     PERSISTENT,
     REDELIVERED,
     SEGMENT_BLOCK_BYTES,
@@ -60,7 +61,8 @@ def read(data: bytes, step: int) -> tuple[list[Found], list[tuple[int, str]]]:
             while (message := reader.next_record()) is not None:
                 count += 1
                 assert reader.first <= reader.index <= reader.last
-                fields = (reader.index, reader.expires_at, reader.flags, reader.deliveries)
+                flags = reader.flags & ~LIKE
+                fields = (reader.index, reader.expires_at, flags, reader.deliveries)
                 found.append((*fields, message.address, message.header, message.body))
                 assert message.persistent == bool(reader.flags & PERSISTENT)
             assert count == reader.count
@@ -80,8 +82,8 @@ entries = st.lists(
             expires,
             deliveries,
         ),
-        st.binary(max_size=512),
-        st.binary(max_size=60),
+        st.sampled_from([b"\0\1a", b"\0\1b"]) | st.binary(max_size=512),
+        st.sampled_from([b"one", b"other"]) | st.binary(max_size=60),
         st.binary(max_size=60)
         | st.sampled_from([SEGMENT_BLOCK_BYTES, LARGE_BODY_BYTES, 3 * LARGE_BODY_BYTES]).map(bytes),
         st.booleans(),
@@ -158,15 +160,26 @@ def test_a_large_body_is_not_copied() -> None:
 def test_the_layout_is_the_drawn_one() -> None:
     entry = Entry(Message(1, b"\0\1k", 0, b"hh", b"bbbb", True), 7, 3)
     entry.expires_at, entry.deliveries, entry.state, entry.redelivered = 5, 2, WRITTEN, True
-    data = write([entry])
+    again = Entry(Message(1, b"\0\1k", 0, b"hh", b"again", True), 7, 4)
+    data = write([entry, again])
     assert data[:8] == b"AMQBSEGM"
     block = data[FILE_HEADER_BYTES:][:SEGMENT_BLOCK_HEADER_BYTES]
     number = b"\0\0\0\0\0\0\0\3"
-    assert block[:28] == b"segb" + b"\0\0\0\x26" + b"\0\0\0\1" + number + number
+    assert block[:28] == b"segb" + b"\0\0\0\x44" + b"\0\0\0\2" + number + number[:7] + b"\4"
     record = data[FILE_HEADER_BYTES + SEGMENT_BLOCK_HEADER_BYTES :]
-    expected = number + b"\0\0\0\0\0\0\0\5" + b"\7" + b"\0\2" + b"\0\3" + b"\0\0\0\2" + b"\0\0\0\4"
-    assert record == expected + b"\0\1khhbbbb"
+    expected = number + b"\0\0\0\0\0\0\0\5" + b"\0\2" + b"\0\7" + b"\0\0\0\4"
+    expected += b"\0\3" + b"\0\0\0\2" + b"\0\1khhbbbb"
+    expected += number[:7] + b"\4" + bytes(8) + b"\0\0" + b"\0\x0c" + b"\0\0\0\5" + b"again"
+    assert record == expected
     assert segment_name(7, 12) == "queues/7-12.seg"
+
+
+def test_each_block_says_address_and_header_once_more() -> None:
+    entries = [make_entry(index, bytes(1000)) for index in range(100)]
+    blocks = write(entries).split(b"segb")[1:]
+    name = entries[0].message.address + entries[0].message.header
+    assert [block.count(name) for block in blocks] == [1] * len(blocks)
+    assert len(blocks) >= 100 // 5
 
 
 def test_a_client_cannot_plant_blocks() -> None:

@@ -142,3 +142,43 @@ def firehose(s: Stage) -> None:
     s.settle()
     s.counts(s.q("copies"))
     s.note(sorted(copy.properties.headers))
+
+
+@scenario(alone=True)
+def a_user_goes(s: Stage) -> None:
+    """Their connections go as well, their queues stay, and their exclusive ones do not."""
+    controls = _controls(s)
+    controls.control("add_user", "beside-passing", "beside-passing")
+    try:
+        controls.control("set_permissions", "beside-passing", ".*", ".*", ".*")
+        ch = s.channel("beside-passing")
+        ch.declare(s.q())
+        ch.declare(s.q("own"), exclusive=True)
+        ch.publish("", s.q(), b"1", user_id="beside-passing")
+        ch.sync()
+    finally:
+        controls.control("delete_user", "beside-passing")
+    ch.connection.wait(lambda: bool(ch.connection.closed), "connection.close")
+    s.until(s.q("own"), None)
+    s.connection("beside-passing")
+    s.channel().get(s.q())
+
+
+@scenario(alone=True)
+def permissions_go(s: Stage) -> None:
+    """A virtual host that one may not enter any more, and a password that is another."""
+    controls = _controls(s)
+    controls.control("add_user", "beside-passing", "beside-passing")
+    try:
+        s.connection("beside-passing")
+        controls.control("set_permissions", "beside-passing", "^$", "^$", "^$")
+        ch = s.channel("beside-passing")
+        ch.declare("no")
+        ch.publish("amq.fanout", "", b"1")
+        ch.wait_closed()
+        controls.control("clear_permissions", "beside-passing")
+        s.connection("beside-passing")
+        controls.control("change_password", "beside-passing", "other")
+        s.connection("beside-passing")
+    finally:
+        controls.control("delete_user", "beside-passing")
