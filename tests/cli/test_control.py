@@ -70,7 +70,8 @@ def test_a_backup_is_a_folder_to_start_on(running: Broker, tmp_path: Path) -> No
     copy = tmp_path / "copy"
     result = invoke("backup", "--data-dir", running.config.data_dir, str(copy))
     assert result.exit_code == 0
-    assert result.stdout.startswith(f"{copy}: 1 file (0 hard links), ")
+    # The journal's file, and its mark.
+    assert result.stdout.startswith(f"{copy}: 2 files (0 hard links), ")
     again = invoke("backup", "--data-dir", running.config.data_dir, str(copy))
     assert again.exit_code == 70
     expected = f"amqbroker: {copy} is there already: a backup overwrites nothing\n"
