@@ -97,7 +97,10 @@ class NaiveQueue:
         if self.deleted:
             return True
         if self.refuses and self.limit is not None and len(self.ready) >= self.limit:
-            return False
+            # What has expired is not in the way.
+            self.expire(now, with_new=True)
+            if len(self.ready) >= self.limit:
+                return False
         priority = min(priority_of(body), self.max_priority)
         lifetimes = [each for each in (lifetime, self.lifetime) if each is not None]
         expires_at = now + min(lifetimes) if lifetimes else None

@@ -48,7 +48,8 @@ class PagingMachine(NodeMachine):
                 if line.backlog.segments:
                     self.house.advance(0.1)
                     self.settle()
-                assert line.backlog.segments == []
+                # A dead letter may have come meanwhile.
+                assert line.ready.count > 0 or line.backlog.segments == []
 
     @invariant()
     def the_account_is_right(self) -> None:

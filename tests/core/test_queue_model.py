@@ -190,6 +190,9 @@ class NodeMachine(RuleBasedStateMachine):
                 if _is_first(message, consumer.queue):
                     break
             else:
+                # What is read from disk comes in several turns: dead letters arrive in between.
+                if self.pages and self.model.bury(self.house.now):
+                    continue
                 break
             pending.remove((channel, message))
             self._delivered(channel, consumer, message)
