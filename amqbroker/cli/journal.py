@@ -166,6 +166,7 @@ def definitions_of(recovered: Recovered) -> list[dict[str, object]]:
             try:
                 found.append({"what": what, **_definition(what, key, value)})
             except Exception as error:
+                # Sound by its CRC, yet of any shape: readers of keys and tables raise all sorts.
                 raise DiskError(f"the definition {key!r} makes no sense: {error!r}") from error
     places = list(order.values())
     found.sort(key=lambda definition: places.index(str(definition["what"])))

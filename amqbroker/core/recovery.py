@@ -104,6 +104,7 @@ def _restore_all(
         try:
             restore_one(broker, definitions.KeyReader(key), value, queues)
         except Exception as error:
+            # Sound by its CRC, yet of any shape: readers of keys and tables raise all sorts.
             raise DiskError(
                 f"a definition in the data folder cannot be used, {key!r}: {error!r}. Another "
                 "version may have written it: start that one, or restore the folder from a copy"

@@ -367,6 +367,7 @@ class JournalWriter:
                 with self._turn:
                     self._files.write(batch)
             except Exception as error:
+                # A bug must not end the thread in silence: who waits for the batch is told.
                 failure = error
             # A loop that was closed meanwhile wants to know nothing.
             with suppress(RuntimeError):
