@@ -12,7 +12,7 @@ from pamqp.base import Frame
 
 from amqbroker.core.discard import REJECTED
 from amqbroker.core.entry import QueueEntry
-from amqbroker.core.held import ACK, REJECT, REQUEUE, HeldSettle
+from amqbroker.core.held import ACK, REJECT, REQUEUE
 from amqbroker.errors import AmqpError, not_implemented, precondition_failed
 from amqbroker.wire import methods as m
 from amqbroker.wire.commands import Ack
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 def ack(channel: Channel, command: Ack) -> None:
     """basic.ack."""
     if channel.transaction is not None:
-        taken = take(channel, command.delivery_tag, command.multiple)
-        channel.transaction.settles.append(HeldSettle(taken, ACK))
+        channel.transaction.settle(take(channel, command.delivery_tag, command.multiple), ACK)
     elif command.multiple:
         finish(channel, take(channel, command.delivery_tag, True), ACK)
     else:
@@ -54,7 +53,7 @@ def settle(channel: Channel, delivery_tag: int, multiple: bool, requeue: bool) -
     entries = take(channel, delivery_tag, multiple)
     outcome = REQUEUE if requeue else REJECT
     if channel.transaction is not None:
-        channel.transaction.settles.append(HeldSettle(entries, outcome))
+        channel.transaction.settle(entries, outcome)
     else:
         finish(channel, entries, outcome)
 
