@@ -68,6 +68,7 @@ class Channel:
         "prefetch_default",
         "prefetch_global",
         "reply_consumer",
+        "stopped",
         "transaction",
         "unacked",
         "unacked_global",
@@ -94,6 +95,8 @@ class Channel:
         self.prefetch_default: i64 = 0
         self.prefetch_global: i64 = 0
         self.unacked_global: i64 = 0
+        # Queues that would have had something for a consumer here, but for the channel's limit.
+        self.stopped: dict[int, Queue] = {}
         # Grows with every consumer that leaves its queue's line.
         self.blocks: i64 = 0
         self.confirms: Confirms | None = None
@@ -191,7 +194,7 @@ class Channel:
         was_full = self.is_full()
         self.unacked_global -= count
         if was_full and not self.is_full():
-            self.unblock_consumers()
+            self.has_room_again()
 
     def is_full(self) -> bool:
         """Whether the channel's limit allows no more."""
@@ -203,6 +206,11 @@ class Channel:
             self.forgiven[entry.delivery_tag] = None
         while len(self.forgiven) > FORGIVEN_MAX:
             del self.forgiven[next(iter(self.forgiven))]
+
+    def has_room_again(self) -> None:
+        """The channel's limit was reached and is not any more."""
+        self.stopped = {}
+        self.unblock_consumers()
 
     def unblock_consumers(self) -> None:
         """The channel has room again, or its client: back into the line with all but those that are
@@ -226,8 +234,8 @@ class Channel:
     def requeue(self, entries: list[QueueEntry]) -> None:
         """Give outstanding entries back to their queues, each to its place.
 
-        With a limit for the channel, others get them before it has room again: RabbitMQ's
-        `rabbit_channel` tells its limiter last.
+        If the channel's limit has stopped a queue, others get them before it has room again:
+        RabbitMQ's `rabbit_channel` tells its limiter last, which tells the queue.
         """
         by_queue: dict[int, list[QueueEntry]] = {}
         queues: list[Queue] = []
@@ -247,8 +255,8 @@ class Channel:
         for queue in queues:
             queue.requeue(by_queue[queue.id])
         if counted > 0:
-            if self.consumers:
-                for queue in queues:
+            for queue in queues:
+                if self.consumers and queue.id in self.stopped:
                     queue.serve()
             self.release(counted)
 

@@ -228,6 +228,8 @@ class Consumers:
         channel.blocks += 1
         consumer.blocked = True
         consumer.blocked_at = channel.blocks
+        if channel.is_full() and not consumer.is_full():
+            channel.stopped[consumer.queue.id] = consumer.queue
         channel.client.consumer_blocked()
         self._leave(consumer)
 

@@ -249,4 +249,4 @@ def _limit_channel(channel: Channel, limit: int) -> None:
         channel.unacked_global = len(entries) if limit != 0 else 0
     channel.prefetch_global = limit
     if was_full and not channel.is_full():
-        channel.unblock_consumers()
+        channel.has_room_again()

@@ -63,12 +63,48 @@ def finish(channel: Channel, entries: list[QueueEntry], outcome: int) -> None:
     if outcome == REQUEUE:
         channel.requeue(entries)
         return
+    if outcome == ACK and not _have_one_consumer(entries):
+        _acknowledge_apart(channel, entries)
+        return
     for entry in entries:
         if outcome == REJECT:
             entry.line.queue.discard([entry], REJECTED)
         else:
             entry.line.settle(entry)
         channel.settled(entry)
+
+
+def _have_one_consumer(entries: list[QueueEntry]) -> bool:
+    """Whether all of these went to the same one."""
+    first = entries[0].consumer if entries else None
+    for entry in entries:
+        if entry.consumer is not first:
+            return False
+    return True
+
+
+def _acknowledge_apart(channel: Channel, entries: list[QueueEntry]) -> None:
+    """As RabbitMQ's channel does with an ack of several consumers: one after the other, by queue
+    and tag, each of which gets what it has room for before the next one has any."""
+    parts: dict[tuple[str, str], list[QueueEntry]] = {}
+    counted: i64 = 0
+    for entry in entries:
+        consumer = entry.consumer
+        key = (entry.line.queue.name, "" if consumer is None else consumer.tag)
+        parts.setdefault(key, []).append(entry)
+        if entry.limited:
+            entry.limited = False
+            counted += 1
+    was_stopped = bool(channel.stopped)
+    if not was_stopped:
+        channel.release(counted)
+    for key in sorted(parts):
+        for entry in parts[key]:
+            entry.line.settle(entry)
+            channel.returned(entry)
+        parts[key][0].line.queue.serve()
+    if was_stopped:
+        channel.release(counted)
 
 
 def take(channel: Channel, delivery_tag: i64, multiple: bool) -> list[QueueEntry]:

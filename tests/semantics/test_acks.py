@@ -469,6 +469,20 @@ def test_fact_184_what_comes_back_goes_to_others_first(bench: Bench, how: str) -
 
 
 @fact(184)
+def test_fact_184_it_may_come_back_where_nobody_was_refused(bench: Bench) -> None:
+    """A queue that had nothing more for the channel does not know that it is full."""
+    ch, other = bench.channel(), bench.channel()
+    queue = bench.name()
+    ch.declare_queue(queue)
+    ch.qos(1, global_=True)
+    ch.consume(queue, "high", arguments={"x-priority": 1})
+    other.consume(queue, "low", no_ack=True)
+    ch.publish(b"1", key=queue)
+    ch.nack(ch.expect_delivery(b"1", tag="high").tag)
+    assert ch.expect_delivery(b"1", tag="high").redelivered
+
+
+@fact(184)
 def test_fact_184_what_a_commit_gives_back_goes_to_others_first(bench: Bench) -> None:
     """All of it, if it was given back one by one."""
     ch, other = bench.channel(), bench.channel()
@@ -526,3 +540,39 @@ def test_fact_184_another_limit_counts_on(bench: Bench) -> None:
     ch.qos(2, global_=True)
     ch.expect_delivery(b"3")
     ch.expect_nothing(queue)
+
+
+@fact(187)
+def test_fact_187_one_ack_of_several_consumers_is_one_of_each(bench: Bench) -> None:
+    """In the order of their tags; the first gets all that it has room for."""
+    ch = bench.channel()
+    queue = bench.name()
+    ch.declare_queue(queue)
+    ch.qos(2)
+    for tag in ("b", "a"):
+        ch.consume(queue, tag)
+    for _ in range(8):
+        ch.publish(key=queue)
+    for tag in ("b", "a", "b", "a"):
+        last = ch.expect_delivery(tag=tag).tag
+    ch.ack(last, multiple=True)
+    for tag in ("a", "a", "b", "b"):
+        ch.expect_delivery(tag=tag)
+
+
+@fact(184, 187)
+def test_fact_187_one_ack_of_several_consumers_under_the_channels_limit(bench: Bench) -> None:
+    """Where it has stopped them, they go on in turn, in the order in which they had to stop."""
+    ch = bench.channel()
+    queue = bench.name()
+    ch.declare_queue(queue)
+    ch.qos(4, global_=True)
+    for tag in ("b", "a"):
+        ch.consume(queue, tag)
+    for _ in range(8):
+        ch.publish(key=queue)
+    for tag in ("b", "a", "b", "a"):
+        last = ch.expect_delivery(tag=tag).tag
+    ch.ack(last, multiple=True)
+    for tag in ("b", "a", "b", "a"):
+        ch.expect_delivery(tag=tag)

@@ -284,3 +284,17 @@ def one_ack_of_two_consumers(s: Stage, prefetch: int, order: str) -> None:
     ch.ack(2 * prefetch, multiple=True)
     s.settle()
     s.counts(s.q())
+
+
+@scenario(*itertools.product((0, 1), (1, 2)))
+def what_comes_back_where_nobody_was_refused(s: Stage, own: int, messages: int) -> None:
+    """The queue has not asked the channel in vain, and asks it first."""
+    ch, other = s.channel(), s.channel()
+    ch.declare(s.q())
+    ch.qos(own)
+    ch.qos(1, everywhere=True)
+    ch.consume(s.q(), "high", {"x-priority": 1})
+    other.consume(s.q(), "low", no_ack=True)
+    s.publish(other, s.q(), *map(str, range(messages)))
+    ch.nack(1)
+    s.settle()
