@@ -77,10 +77,7 @@ def finish(channel: Channel, entries: list[QueueEntry], outcome: int) -> None:
 def _have_one_consumer(entries: list[QueueEntry]) -> bool:
     """Whether all of these went to the same one."""
     first = entries[0].consumer if entries else None
-    for entry in entries:
-        if entry.consumer is not first:
-            return False
-    return True
+    return all(entry.consumer is first for entry in entries)
 
 
 def _acknowledge_apart(channel: Channel, entries: list[QueueEntry]) -> None:
