@@ -4,10 +4,10 @@ An asyncio protocol, not a pair of anyio tasks: bytes reach the node in the call
 and what the node answers is written at the end of the turn, so that a message passes the event loop
 twice and not five times (docs/PERFORMANCE.md has the figures).
 
-Reading: all sockets are read into one buffer, which stays in the processor's cache. A read is handed
-to the node in slices, one a turn, so that a publisher that never waits takes no more than its
-share. While a slice waits, or the node asks for a pause, the socket is not read, and the peer feels
-it.
+Reading: all sockets are read into one buffer, which stays in the processor's cache. A read is
+handed to the node in slices, one a turn, so that a publisher that never waits takes no more than
+its share. While a slice waits, or the node asks for a pause, the socket is not read, and the peer
+feels it.
 
 Writing: the node's output is taken only when the socket has accepted the output before; until then
 it is the node that holds it, and its consumers wait.
@@ -142,13 +142,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def read_on(self) -> None:
         """A turn later: hand on what is left of the last read; with nothing left, read again."""
-        if self._slices:
-            must_wait = self._hand_on()
-        else:
-            # Others got ahead after the last slice already: one consumer that never reads would
-            # else stop this connection for good.
-            must_wait = self._runner.node.must_pause(self.id)
-        if must_wait:
+        # With nothing left, others got ahead after the last slice already: one consumer that never
+        # reads would else stop this connection for good.
+        if self._hand_on() if self._slices else self._runner.node.must_pause(self.id):
             self._runner.waiting[self.id] = self
         elif self._transport is not None:
             self._transport.resume_reading()
