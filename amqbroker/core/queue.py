@@ -275,8 +275,10 @@ class Queue:
     def catch_up(self) -> bool:
         """Do at once what rules want at the end of the turn: somebody is about to count messages,
         or to take one. False if there is more to do than is done at once."""
-        if not self.has_rules:
-            return True
+        return not self.has_rules or self.serve()
+
+    def serve(self) -> bool:
+        """Do at once what is for the end of the turn; False if there is more to do."""
         if self.serving or self._serve():
             self.wake()
             return False

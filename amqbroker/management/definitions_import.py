@@ -74,6 +74,35 @@ PASSED_OVER: Final = (
     "explanation",
     "metadata",
 )
+# By which keys the entries of a section are told apart, and what else they may have.
+NAMED_BY: Final[dict[str, tuple[str, ...]]] = {
+    "vhosts": ("name",),
+    "users": ("name",),
+    "permissions": ("user", "vhost"),
+    "topic_permissions": ("user", "vhost", "exchange"),
+    "parameters": ("vhost", "component", "name"),
+    "global_parameters": ("name",),
+    "policies": ("vhost", "name"),
+    "exchanges": ("vhost", "name"),
+    "queues": ("vhost", "name"),
+    "bindings": ("vhost", "source", "destination", "destination_type", "routing_key", "arguments"),
+}
+MORE_KEYS: Final[dict[str, tuple[str, ...]]] = {
+    "vhosts": ("description", "tags", "default_queue_type", "limits", "metadata"),
+    "users": ("password", "password_hash", "hashing_algorithm", "tags", "limits", OWN_HASH),
+    "permissions": ("configure", "write", "read"),
+    "topic_permissions": ("write", "read"),
+    "parameters": ("value",),
+    "global_parameters": ("value",),
+    "policies": ("pattern", "apply-to", "priority", "definition"),
+    "exchanges": ("type", "durable", "auto_delete", "internal", "arguments"),
+    "queues": ("type", "durable", "auto_delete", "arguments"),
+    "bindings": (),
+}
+# What is there stays as it is, and so does what comes first.
+STAY: Final = ("exchanges", "queues", "bindings")
+# Names that clients may not give, and that RabbitMQ imports neither.
+RESERVED: Final = "amq."
 QUEUE_TYPES: Final = (CLASSIC, QUORUM)
 NO_QUEUE_TYPE: Final = "undefined"
 SALT_SIZE: Final = 4
@@ -104,6 +133,8 @@ class DefinitionsImport:
         # What was left out, so that its bindings are left out too.
         self._left_out: dict[tuple[int, str, str], bool] = {}
         self._steps: list[tuple[str, Step]] = []
+        # Every entry by its section and what names it, with its path.
+        self._entries: dict[tuple[str, ...], tuple[str, Item]] = {}
         self._checks: dict[str, Callable[[Reader], None]] = {
             "vhosts": self._check_vhost,
             "users": self._check_user,
@@ -134,7 +165,9 @@ class DefinitionsImport:
             for place, entry in enumerate(entries):
                 reader = Reader(entry, f"{section}[{place}]", self.problems)
                 if reader.is_table:
-                    self._checks[section](reader)
+                    self._note_unknown(section, reader)
+                    if not self._is_passed_over(section, reader):
+                        self._checks[section](reader)
                 yield None
         for path, vhost, exchange in self._partitioned:
             there = self._broker.vhosts[vhost].queues if vhost in self._broker.vhosts else {}
@@ -165,6 +198,27 @@ class DefinitionsImport:
     def _note(self, reader: Reader, text: str) -> None:
         self.notes.append(f"{reader.path}: {text}")
 
+    def _note_unknown(self, section: str, reader: Reader) -> None:
+        """A key that is not known is one that has no effect, or one that is spelt wrong."""
+        known = NAMED_BY[section] + MORE_KEYS[section]
+        for key in reader.item:
+            if key not in known:
+                self._note(reader, f"{key} is not known; left out")
+
+    def _is_passed_over(self, section: str, reader: Reader) -> bool:
+        """Whether an entry of this name came before, and counts."""
+        values = [reader.item.get(key, self._vhost) for key in NAMED_BY[section]]
+        path, first = self._entries.setdefault(
+            (section, *map(repr, values)), (reader.path, reader.item)
+        )
+        if path == reader.path:
+            return False
+        stays = section in STAY
+        if first != reader.item:
+            which = "the first" if stays else "the last"
+            self._note(reader, f"has the name of {path}, and differs; {which} counts")
+        return stays
+
     # Virtual hosts.
 
     def _check_vhost(self, reader: Reader) -> None:
@@ -180,15 +234,16 @@ class DefinitionsImport:
             self._note(
                 reader, f"default queue type '{kind}' is not known here; classic in its place"
             )
-            kind = NO_QUEUE_TYPE
+            kind = CLASSIC
         limits = reader.pairs("limits")
         self._check_limits(reader, "limits", limits, vhosts.LIMITS)
         self._vhosts[name] = True
         note = vhosts.note(self._broker, name)
         if note:
             self._note(reader, note)
-        kind = CLASSIC if kind == NO_QUEUE_TYPE else kind
-        self._will(reader, partial(vhosts.add_vhost, self._broker, name, description, tags, kind))
+        # A virtual host that is there keeps the type that the document says nothing about.
+        asked = None if kind == NO_QUEUE_TYPE else kind
+        self._will(reader, partial(vhosts.add_vhost, self._broker, name, description, tags, asked))
         if limits:
             self._will(reader, partial(vhosts.set_vhost_limits, self._broker, name, limits))
 
@@ -221,6 +276,8 @@ class DefinitionsImport:
                 return None
             return self._checked_hash(reader, OWN_HASH, stored)
         password = reader.text("password", "")
+        if password and reader.item.get("password_hash"):
+            reader.wrong("password", "there is a password_hash as well")
         if password:
             # It stood in a file to be read: there is nothing to hide by a slow hash.
             return rabbit_hash(password.encode(), self._broker.random.randbytes(SALT_SIZE))
@@ -340,6 +397,9 @@ class DefinitionsImport:
         internal, arguments = reader.flag("internal", False), reader.field_table("arguments")
         if name in PREDECLARED_NAMES:
             return
+        if name.startswith(RESERVED):
+            self._leave_out(reader, EXCHANGE, vhost, name)
+            return
         if kind not in EXCHANGE_TYPES:
             self._left_out[(EXCHANGE, vhost, name)] = True
             what = f"{exchange_resource(name, vhost)} has the type '{kind}', which is not known"
@@ -366,6 +426,11 @@ class DefinitionsImport:
             place = f"partitions[{len(self._partitioned)}]"
             self._partitioned.append((place, vhost, made))
 
+    def _leave_out(self, reader: Reader, kind: int, vhost: str, name: str) -> None:
+        """A name that only a broker gives: whoever wants it makes it anew."""
+        self._left_out[(kind, vhost, name)] = True
+        self._note(reader, f"names that begin with {RESERVED} are the broker's own; left out")
+
     def _exchange_there(self, vhost: str, name: str) -> Exchange | None:
         found = self._broker.vhosts.get(vhost)
         return None if found is None else found.exchanges.get(name)
@@ -388,6 +453,9 @@ class DefinitionsImport:
             if kind != CLASSIC:
                 arguments["x-queue-type"] = kind
         resource = queue_resource(name, vhost)
+        if name.startswith(RESERVED):
+            self._leave_out(reader, QUEUE, vhost, name)
+            return
         if isinstance(arguments.get("x-queue-type", ""), str):
             kind = queue_type(arguments)
             if kind not in QUEUE_TYPES:
