@@ -15,6 +15,10 @@ from mypy_extensions import i64
 
 # From this size on, a copy costs more than one more piece to send.
 LARGE_BODY_BYTES: Final = 16_384
+# The buffer of a piece between these sizes is written again: growing a new one to that size would
+# copy its bytes once more. A connection that sends little, or has a pile, lets go of it.
+KEPT_BUFFER_MIN_BYTES: Final = 4_096
+KEPT_BUFFER_MAX_BYTES: Final = 262_144
 
 
 @final
@@ -43,7 +47,10 @@ class Outbox:
         if size > 0:
             self._pieces.append(self.small.getvalue())
             self._closed_size += size
-            self.small = BytesWriter()
+            if KEPT_BUFFER_MIN_BYTES <= size <= KEPT_BUFFER_MAX_BYTES:
+                self.small.truncate(0)
+            else:
+                self.small = BytesWriter()
 
     def take(self) -> list[bytes]:
         """All that waits, as pieces in order; the outbox is empty afterwards."""
