@@ -27,6 +27,7 @@ from amqbroker.auth.passwords import (
     rabbit_hash,
 )
 from amqbroker.auth.permissions import Permissions, TopicPermission
+from amqbroker.auth.users import NO_LIMIT
 from amqbroker.config.hashes import check_hash, is_argon2
 from amqbroker.core.arguments import (
     CLASSIC,
@@ -130,6 +131,9 @@ class DefinitionsImport:
         self._exchanges: dict[tuple[str, str], Exchange] = {}
         self._queues: dict[tuple[str, str], bool] = {}
         self._partitioned: list[tuple[str, str, Exchange]] = []
+        # How many queues come, by virtual host, and which of these get limits.
+        self._added: dict[str, int] = {}
+        self._limited: dict[str, bool] = {}
         # What was left out, so that its bindings are left out too.
         self._left_out: dict[tuple[int, str, str], bool] = {}
         self._steps: list[tuple[str, Step]] = []
@@ -172,8 +176,23 @@ class DefinitionsImport:
         for path, vhost, exchange in self._partitioned:
             there = self._broker.vhosts[vhost].queues if vhost in self._broker.vhosts else {}
             names = partition_names(exchange)
-            if any(name not in there and (vhost, name) not in self._queues for name in names):
+            lacking = [n for n in names if n not in there and (vhost, n) not in self._queues]
+            if lacking:
+                self._added[vhost] = self._added.get(vhost, 0) + len(lacking)
                 self._steps.append((path, partial(self._make_partitions, vhost, exchange.name)))
+        self._check_room()
+
+    def _check_room(self) -> None:
+        """No more queues than a virtual host may have, unless the document limits it anew."""
+        for name, count in self._added.items():
+            vhost = self._broker.vhosts.get(name)
+            if vhost is None or name in self._limited or vhost.max_queues == NO_LIMIT:
+                continue
+            if len(vhost.queues) + count > vhost.max_queues:
+                self.problems.append(
+                    f"queues: adding {count} to virtual host '{name}', which has "
+                    f"{len(vhost.queues)}, would exceed its limit of {vhost.max_queues}"
+                )
 
     def apply(self) -> Iterator[int]:
         """Make every change; the journal positions to wait for. What fails all the same, as the
@@ -245,6 +264,7 @@ class DefinitionsImport:
         asked = None if kind == NO_QUEUE_TYPE else kind
         self._will(reader, partial(vhosts.add_vhost, self._broker, name, description, tags, asked))
         if limits:
+            self._limited[name] = True
             self._will(reader, partial(vhosts.set_vhost_limits, self._broker, name, limits))
 
     def _check_limits(self, reader: Reader, key: str, limits: Item, known: tuple[str, ...]) -> None:
@@ -345,6 +365,7 @@ class DefinitionsImport:
                 self._check_rule(inner, reader, vhost, True)
         elif component == VHOST_LIMITS:
             limits = reader.pairs("value")
+            self._limited[vhost] = True
             self._check_limits(reader, "value", limits, vhosts.LIMITS)
             self._will(reader, partial(vhosts.set_vhost_limits, self._broker, vhost, limits))
         elif component in parameters.COMPONENTS:
@@ -475,6 +496,7 @@ class DefinitionsImport:
             ):
                 self._note(reader, f"{resource} is there already and differs; it stays as it is")
             return
+        self._added[vhost] = self._added.get(vhost, 0) + 1
         self._will(reader, partial(self._add_queue, vhost, name, durable, auto_delete, arguments))
 
     def _check_queue_arguments(

@@ -452,6 +452,39 @@ def test_a_virtual_host_that_is_there_keeps_its_type_of_queue() -> None:
     assert house.vhost().default_queue_type == "classic"
 
 
+def test_what_stands_for_nothing() -> None:
+    """null where a text has a default, and an empty list as the arguments: RabbitMQ takes both."""
+    house = House()
+    queue = {"name": "q", "vhost": "/", "arguments": []}
+    done(house, {"vhosts": [{"name": "w", "description": None, "tags": None}], "queues": [queue]})
+    assert house.queue("q").arguments == {}
+    assert house.vhost("w").description == ""
+    assert house.vhost("w").tags == ()
+
+
+def test_no_more_queues_than_a_virtual_host_may_have() -> None:
+    """As in RabbitMQ; what the document says about limits comes first."""
+    house = House()
+    vhosts.set_vhost_limits(core(house.node), "/", {"max-queues": 2})
+    house.channel().declare_queue("a")
+    queues = [{"name": name, "vhost": "/"} for name in ("a", "b", "c")]
+    assert check(house, {"queues": queues}).problems == [
+        "queues: adding 2 to virtual host '/', which has 1, would exceed its limit of 2"
+    ]
+    limits = {"vhost": "/", "component": "vhost-limits", "name": "limits"}
+    done(house, {"queues": queues[:2]})
+    done(house, {"queues": queues, "parameters": [{**limits, "value": {"max-queues": 3}}]})
+    assert list(house.vhost().queues) == ["a", "b", "c"]
+
+
+def test_partitions_count_as_queues() -> None:
+    house = House()
+    vhosts.set_vhost_limits(core(house.node), "/", {"max-queues": 1})
+    assert check(house, _partitioned([])).problems == [
+        "queues: adding 2 to virtual host '/', which has 0, would exceed its limit of 1"
+    ]
+
+
 def test_a_file_of_one_virtual_host() -> None:
     house = House()
     document = {"queues": [{"name": "q", "durable": True}]}
