@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from amqbroker.core.broker import Broker
     from amqbroker.core.client import Client
 
-CONNECTION_BYTES: Final = 4_000
+CONNECTION_BYTES: Final = 4_500
 # What OpenSSL keeps for one connection.
 TLS_BYTES: Final = 24_000
 CHANNEL_BYTES: Final = 600
 CONSUMER_BYTES: Final = 600
-QUEUE_BYTES: Final = 1_350
+QUEUE_BYTES: Final = 1_600
 # A durable queue has a log in the journal and a definition besides.
-DURABLE_BYTES: Final = 1_150
-BINDING_BYTES: Final = 850
+DURABLE_BYTES: Final = 1_300
+BINDING_BYTES: Final = 900
 ROUTE_BYTES: Final = 400
 # The place of an outstanding delivery in the list of its channel; the message is counted with all
 # others, or is only on disk.
@@ -113,8 +113,8 @@ def take_account(broker: Broker, base: i64) -> Account:
 
 def _add_client(account: Account, client: Client) -> None:
     account.connections += CONNECTION_BYTES if client.tls is None else CONNECTION_BYTES + TLS_BYTES
-    account.buffers += client.output.size() + client.parser.unfinished_bytes()
-    account.buffers += client.deferred_bytes
+    account.buffers += client.output.size() + client.output.buffer_bytes
+    account.buffers += client.parser.unfinished_bytes() + client.deferred_bytes
     for channel in client.channels.values():
         account.channels += CHANNEL_BYTES
         account.consumers += i64(len(channel.consumers)) * CONSUMER_BYTES
