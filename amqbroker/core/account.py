@@ -113,8 +113,8 @@ def take_account(broker: Broker, base: i64) -> Account:
 
 def _add_client(account: Account, client: Client) -> None:
     account.connections += CONNECTION_BYTES if client.tls is None else CONNECTION_BYTES + TLS_BYTES
-    account.buffers += client.output.size() + client.output.buffer_bytes
-    account.buffers += client.parser.unfinished_bytes() + client.deferred_bytes
+    account.buffers += client.output.size() + client.parser.unfinished_bytes()
+    account.buffers += client.deferred_bytes
     for channel in client.channels.values():
         account.channels += CHANNEL_BYTES
         account.consumers += i64(len(channel.consumers)) * CONSUMER_BYTES

@@ -16,22 +16,24 @@ from mypy_extensions import i64
 
 # From this size on, a copy costs more than one more piece to send.
 LARGE_BODY_BYTES: Final = 16_384
-# So many bytes are a piece. The buffer that it was written to is written again: it need not grow,
-# and stays in the processor's cache.
-PIECE_BYTES: Final = 16_384
-# A connection that sends less than this at a time lets go of its buffer.
-KEPT_BUFFER_MIN_BYTES: Final = 4_096
+# From this size on, an outbox goes on in a buffer that has grown before: growing its own would copy
+# all of its bytes once more.
+GROWN_FROM_BYTES: Final = 4_096
+# What all outboxes together keep of such buffers: at most 8 MiB.
+GROWN_BUFFERS_MAX: Final = 32
+GROWN_BUFFER_MAX_BYTES: Final = 131_072
 
 
 @final
 class Outbox:
-    """Bytes that wait for the socket. `buffer_bytes` is what its buffer takes while it is empty."""
+    """Bytes that wait for the socket. `grown` are buffers that outboxes share, empty ones."""
 
-    __slots__ = ("_closed_size", "_pieces", "buffer_bytes", "small")
+    __slots__ = ("_closed_size", "_grown", "_pieces", "has_grown", "small")
 
-    def __init__(self) -> None:
+    def __init__(self, grown: list[BytesWriter]) -> None:
         self.small = BytesWriter()
-        self.buffer_bytes: i64 = 0
+        self.has_grown = False
+        self._grown = grown
         self._pieces: list[bytes] = []
         self._closed_size: i64 = 0
 
@@ -45,22 +47,28 @@ class Outbox:
         self._pieces.append(data)
         self._closed_size += len(data)
 
-    def next_piece(self) -> BytesWriter:
-        """Close off a piece of at least PIECE_BYTES; where to write on."""
-        self._close_piece()
-        return self.small
+    def grow(self) -> BytesWriter:
+        """Move what is in `small` to a grown buffer, from GROWN_FROM_BYTES on; where to write on."""
+        buffer = self._grown.pop() if self._grown else BytesWriter()
+        buffer.write(self.small.getvalue())
+        self.small = buffer
+        self.has_grown = True
+        return buffer
 
     def _close_piece(self) -> None:
         size: i64 = len(self.small)
         if size > 0:
             self._pieces.append(self.small.getvalue())
             self._closed_size += size
-            if KEPT_BUFFER_MIN_BYTES <= size <= 4 * PIECE_BYTES:
-                self.small.truncate(0)
-                self.buffer_bytes = max(self.buffer_bytes, size)
-            else:
-                self.small = BytesWriter()
-                self.buffer_bytes = 0
+            if self.has_grown:
+                self._give_back(size)
+            self.small = BytesWriter()
+
+    def _give_back(self, size: i64) -> None:
+        self.has_grown = False
+        if size <= GROWN_BUFFER_MAX_BYTES and len(self._grown) < GROWN_BUFFERS_MAX:
+            self.small.truncate(0)
+            self._grown.append(self.small)
 
     def take(self) -> list[bytes]:
         """All that waits, as pieces in order; the outbox is empty afterwards."""
