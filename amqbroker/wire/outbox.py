@@ -48,7 +48,7 @@ class Outbox:
         self._closed_size += len(data)
 
     def grow(self) -> BytesWriter:
-        """Move what is in `small` to a grown buffer, from GROWN_FROM_BYTES on; where to write on."""
+        """Move what is in `small` to a buffer that has grown before; where to write on."""
         buffer = self._grown.pop() if self._grown else BytesWriter()
         buffer.write(self.small.getvalue())
         self.small = buffer
