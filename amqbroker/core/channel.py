@@ -18,7 +18,7 @@ from pamqp.base import Frame
 
 from amqbroker.core.ack_timeouts import AckWatch
 from amqbroker.core.confirms import Confirms
-from amqbroker.core.consumer import Consumer
+from amqbroker.core.consumer import Consumer, left_at
 from amqbroker.core.entry import QueueEntry
 from amqbroker.core.held import HeldGet, Transaction
 from amqbroker.core.queue import Queue
@@ -48,6 +48,7 @@ class Channel:
 
     __slots__ = (
         "ack_watches",
+        "blocks",
         "client",
         "closing",
         "committing",
@@ -67,6 +68,7 @@ class Channel:
         "prefetch_default",
         "prefetch_global",
         "reply_consumer",
+        "stopped",
         "transaction",
         "unacked",
         "unacked_global",
@@ -93,6 +95,10 @@ class Channel:
         self.prefetch_default: i64 = 0
         self.prefetch_global: i64 = 0
         self.unacked_global: i64 = 0
+        # Queues that would have had something for a consumer here, but for the channel's limit.
+        self.stopped: dict[int, Queue] = {}
+        # Grows with every consumer that leaves its queue's line.
+        self.blocks: i64 = 0
         self.confirms: Confirms | None = None
         self.confirms_due = False
         self.confirms_waiting = False
@@ -161,19 +167,38 @@ class Channel:
 
     def settled(self, entry: QueueEntry) -> None:
         """An outstanding entry is not outstanding any more: prefetch comes back, and the queue may
-        go on."""
-        entry.line.queue.unacked_count -= 1
-        consumer = entry.consumer
+        go on. The consumer's own comes first."""
+        self.returned(entry)
         if entry.limited:
             entry.limited = False
-            before = self.unacked_global
-            self.unacked_global = before - 1
-            if before == self.prefetch_global:
-                self.unblock_consumers()
-        if consumer is not None:
-            consumer.unacked -= 1
-            if consumer.blocked:
+            self.release(1)
+
+    def returned(self, entry: QueueEntry) -> None:
+        """As `settled`, but the channel's limit has no room yet: `release` makes it."""
+        queue = entry.line.queue
+        queue.unacked_count -= 1
+        consumer = entry.consumer
+        if consumer is None:
+            return
+        before = consumer.unacked
+        consumer.unacked = before - 1
+        if consumer.blocked and before == consumer.prefetch:
+            if self.prefetch_global == 0:
                 consumer.unblock()
+            else:
+                # As RabbitMQ, try all that the channel's limit has stopped on this queue.
+                self._unblock(queue)
+
+    def release(self, count: i64) -> None:
+        """So many fewer of the deliveries that the channel's limit counts are outstanding."""
+        was_full = self.is_full()
+        self.unacked_global -= count
+        if was_full and not self.is_full():
+            self.has_room_again()
+
+    def is_full(self) -> bool:
+        """Whether the channel's limit allows no more."""
+        return self.prefetch_global != 0 and self.unacked_global >= self.prefetch_global
 
     def forgive(self, entries: list[QueueEntry]) -> None:
         """These go back to their queues, and the client may settle them yet, without effect."""
@@ -182,24 +207,44 @@ class Channel:
         while len(self.forgiven) > FORGIVEN_MAX:
             del self.forgiven[next(iter(self.forgiven))]
 
-    def served(self, consumer: Consumer) -> None:
-        """This consumer has used some of the channel's limit: the others come before it."""
-        if len(self.consumers) > 1:
-            del self.consumers[consumer.tag]
-            self.consumers[consumer.tag] = consumer
+    def has_room_again(self) -> None:
+        """The channel's limit was reached and is not any more."""
+        self.stopped = {}
+        self.unblock_consumers()
 
     def unblock_consumers(self) -> None:
-        """The channel's limit was raised, or one fewer message is outstanding: back into the line
-        with those that have waited longest first."""
-        for consumer in self.consumers.values():
+        """The channel has room again, or its client: back into the line with all but those that are
+        at their own limit."""
+        self._unblock(None)
+
+    def _unblock(self, queue: Queue | None) -> None:
+        """In the order in which they left: of one queue, or of all."""
+        back = [
+            consumer
+            for consumer in self.consumers.values()
+            if consumer.blocked
+            and not consumer.is_full()
+            and (queue is None or consumer.queue is queue)
+        ]
+        if len(back) > 1:
+            back.sort(key=left_at)
+        for consumer in back:
             consumer.unblock()
 
     def requeue(self, entries: list[QueueEntry]) -> None:
-        """Give outstanding entries back to their queues, each to its place."""
+        """Give outstanding entries back to their queues, each to its place.
+
+        If the channel's limit has stopped a queue, others get them before it has room again:
+        RabbitMQ's `rabbit_channel` tells its limiter last, which tells the queue.
+        """
         by_queue: dict[int, list[QueueEntry]] = {}
         queues: list[Queue] = []
+        counted: i64 = 0
         for entry in entries:
-            self.settled(entry)
+            if entry.limited:
+                entry.limited = False
+                counted += 1
+            self.returned(entry)
             queue = entry.line.queue
             group = by_queue.get(queue.id)
             if group is None:
@@ -209,6 +254,11 @@ class Channel:
                 group.append(entry)
         for queue in queues:
             queue.requeue(by_queue[queue.id])
+        if counted > 0:
+            for queue in queues:
+                if self.consumers and queue.id in self.stopped:
+                    queue.serve()
+            self.release(counted)
 
     def defer(self, command: object) -> None:
         """Keep a command until the reply that waits for the journal is sent."""

@@ -32,6 +32,7 @@ class Consumer:
     __slots__ = (
         "arguments",
         "blocked",
+        "blocked_at",
         "channel",
         "exclusive",
         "no_ack",
@@ -65,6 +66,8 @@ class Consumer:
         self.unacked: i64 = 0
         # Out of the line until prefetch or room in the output buffer comes back.
         self.blocked = False
+        # When it left the line, on the channel's count: in this order they come back.
+        self.blocked_at: i64 = 0
         self.prefix = deliver_prefix(tag)
 
     def can_take(self) -> bool:
@@ -107,9 +110,12 @@ class Consumer:
         if channel.prefetch_global != 0:
             entry.limited = True
             channel.unacked_global += 1
-            channel.served(self)
         self.queue.unacked_count += 1
         channel.unacked.add(entry)
+
+    def is_full(self) -> bool:
+        """Whether it has all that its own prefetch allows."""
+        return self.prefetch != 0 and self.unacked >= self.prefetch
 
     def unblock(self) -> None:
         """Something that may have blocked this consumer changed: back into the line."""
@@ -218,8 +224,13 @@ class Consumers:
         self._groups.insert(position, group)
 
     def _block(self, consumer: Consumer) -> None:
+        channel = consumer.channel
+        channel.blocks += 1
         consumer.blocked = True
-        consumer.channel.client.consumer_blocked()
+        consumer.blocked_at = channel.blocks
+        if channel.is_full() and not consumer.is_full():
+            channel.stopped[consumer.queue.id] = consumer.queue
+        channel.client.consumer_blocked()
         self._leave(consumer)
 
     def _leave(self, consumer: Consumer) -> None:
@@ -234,3 +245,8 @@ class Consumers:
                 if not group.line:
                     self._groups.remove(group)
             return
+
+
+def left_at(consumer: Consumer) -> int:
+    """The sort key of a channel's consumers that are blocked."""
+    return consumer.blocked_at

@@ -237,13 +237,16 @@ def qos(channel: Channel, frame: Frame) -> None:
 
 
 def _limit_channel(channel: Channel, limit: int) -> None:
-    """What is outstanding now counts too: basic.get, and what a transaction has settled but not
-    committed."""
-    entries = channel.unacked.entries()
-    if channel.transaction is not None:
-        entries.extend(channel.transaction.taken())
-    for entry in entries:
-        entry.limited = limit != 0
-    channel.unacked_global = len(entries) if limit != 0 else 0
+    """Set the channel's limit, or lift it with 0. Where there was none, what is outstanding now
+    counts too: basic.get, and what a transaction has settled but not committed."""
+    was_full = channel.is_full()
+    if limit == 0 or channel.prefetch_global == 0:
+        entries = channel.unacked.entries()
+        if channel.transaction is not None:
+            entries.extend(channel.transaction.taken())
+        for entry in entries:
+            entry.limited = limit != 0
+        channel.unacked_global = len(entries) if limit != 0 else 0
     channel.prefetch_global = limit
-    channel.unblock_consumers()
+    if was_full and not channel.is_full():
+        channel.has_room_again()

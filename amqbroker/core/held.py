@@ -61,6 +61,14 @@ class Transaction:
         self.publishes: list[HeldPublish] = []
         self.settles: list[HeldSettle] = []
 
+    def settle(self, entries: list[QueueEntry], outcome: int) -> None:
+        """Hold these back, together with what has the same outcome and was settled just before."""
+        last = self.settles[-1] if self.settles else None
+        if last is None or last.outcome != outcome:
+            self.settles.append(HeldSettle(entries, outcome))
+        else:
+            last.entries.extend(entries)
+
     def taken(self) -> list[QueueEntry]:
         """Every delivery that waits to be settled."""
         return [entry for settle in self.settles for entry in settle.entries]

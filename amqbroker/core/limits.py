@@ -4,13 +4,15 @@ Ready messages count, and the bytes of their bodies; what is out for delivery do
 queue drops its head, a message comes in first and is offered to consumers; then messages go from
 the head until what is left is within the limits. Where it refuses, it looks before the message
 comes in: with what waits at that moment and without asking consumers whether they want this one.
+What comes back is never refused, and what is too much by that goes before consumers are asked.
 
 A limit on bytes of a queue that was on disk at a start may be based on an estimate, until the
 segment that was settled in part is read (store/backlog.py). A head that must go and is on disk is
-read first: until then the queue is longer than it may be.
+read first: until then the queue is longer than it may be, and after a requeue it gives nobody
+anything (`Queue.surplus`).
 
 Source: RabbitMQ's `rabbit_amqqueue_process` (`maybe_deliver_or_enqueue`, `maybe_drop_head`,
-`will_overflow`, `over_max_length`).
+`will_overflow`, `over_max_length`, `requeue_and_run`).
 """
 
 from __future__ import annotations
@@ -74,13 +76,54 @@ def drop_head(queue: Queue, drops_max: i64, one_by_one: bool) -> i64:
     rules = queue.rules
     if rules.overflow != DROP_HEAD:
         return 0
+    return _drop_down_to(queue, rules.max_length, rules.max_length_bytes, drops_max, one_by_one)
+
+
+def came_back(queue: Queue, entries: list[QueueEntry], drops_max: i64) -> i64:
+    """These came back: no more than that goes from the head, if there is too much now. As
+    `drop_surplus`."""
+    size: i64 = 0
+    for entry in entries:
+        size += entry.message.body_bytes()
+    queue.surplus += len(entries)
+    queue.surplus_bytes += size
+    return drop_surplus(queue, drops_max)
+
+
+def drop_surplus(queue: Queue, drops_max: i64) -> i64:
+    """Remove from the head what is too much since messages came back; as `drop_head`. What must
+    wait for the disk, or for another turn, stays the queue's `surplus`: nobody gets anything
+    before."""
+    rules = queue.rules
+    drops: i64 = 0
+    if rules.overflow == DROP_HEAD:
+        count = queue.ready_count()
+        size = queue.ready_bytes()
+        keep = _floor(count - queue.surplus, rules.max_length)
+        keep_bytes = _floor(size - queue.surplus_bytes, rules.max_length_bytes)
+        drops = _drop_down_to(queue, keep, keep_bytes, drops_max, False)
+        queue.surplus = _excess(queue.ready_count(), keep)
+        queue.surplus_bytes = _excess(queue.ready_bytes(), keep_bytes)
+    else:
+        queue.surplus = 0
+        queue.surplus_bytes = 0
+    return drops
+
+
+def _floor(wanted: i64, limit: i64) -> i64:
+    return NO_LIMIT if limit == NO_LIMIT else max(wanted, limit)
+
+
+def _drop_down_to(
+    queue: Queue, max_length: i64, max_length_bytes: i64, drops_max: i64, one_by_one: bool
+) -> i64:
     dropped: list[QueueEntry] = []
     reason = MAXLEN
     wall_ms = queue.turn.wall_ms()
     drops: i64 = 0
     while True:
-        excess = _excess(queue.ready_count(), rules.max_length)
-        excess_bytes = _excess(queue.ready_bytes(), rules.max_length_bytes)
+        excess = _excess(queue.ready_count(), max_length)
+        excess_bytes = _excess(queue.ready_bytes(), max_length_bytes)
         line = queue.first_line()
         ready = line.ready
         if (excess == 0 and excess_bytes == 0) or ready.count == 0:

@@ -80,6 +80,8 @@ class Queue:
         "rules",
         "served",
         "serving",
+        "surplus",
+        "surplus_bytes",
         "turn",
         "unacked_count",
         "used_at",
@@ -145,6 +147,10 @@ class Queue:
         self.wants_head = False
         # A rule wants the head to go, and has dropped enough for this turn.
         self.is_overdue = False
+        # What is too much since messages came back, and goes from the head before anybody gets
+        # anything.
+        self.surplus: i64 = 0
+        self.surplus_bytes: i64 = 0
         self.serving = False
         # Of a queue that expires: its timer, and when it was last used.
         self.expiry: Timer | None = None
@@ -269,8 +275,10 @@ class Queue:
     def catch_up(self) -> bool:
         """Do at once what rules want at the end of the turn: somebody is about to count messages,
         or to take one. False if there is more to do than is done at once."""
-        if not self.has_rules:
-            return True
+        return not self.has_rules or self.serve()
+
+    def serve(self) -> bool:
+        """Do at once what is for the end of the turn; False if there is more to do."""
         if self.serving or self._serve():
             self.wake()
             return False
@@ -289,6 +297,10 @@ class Queue:
         self.is_overdue = False
         drops_max = self._drops_max()
         drops: i64 = 0
+        if has_rules and self._has_surplus():
+            drops = limits.drop_surplus(self, drops_max)
+            if self._has_surplus():
+                limit = 0
         sent: i64 = 0
         while sent < limit:
             if has_rules:
@@ -308,7 +320,7 @@ class Queue:
             consumer.send(ready.take())
             sent += 1
         if has_rules:
-            if sent < DELIVERIES_A_TURN:
+            if sent < DELIVERIES_A_TURN and not self._has_surplus():
                 drops += self._drop_rest(drops_max - drops)
             if not self.holds_back and not self.is_overdue:
                 set_head_timer(self)
@@ -330,6 +342,9 @@ class Queue:
         if self.rules.dead_letter_exchange is None:
             return DROPS_A_TURN
         return max(0, min(DROPS_A_TURN, DISCARDED_MAX - self.turn.discarded))
+
+    def _has_surplus(self) -> bool:
+        return self.surplus > 0 or self.surplus_bytes > 0
 
     def _drop_rest(self, drops_max: i64) -> i64:
         """No consumer takes any more: drop what is too much, and what lived for consumers that
@@ -412,7 +427,7 @@ class Queue:
                     line.put_back(back)
         if self.has_rules:
             # Before anybody gets them: what is too much goes, even if it has just come back.
-            limits.drop_head(self, DROPS_A_TURN, False)
+            limits.came_back(self, entries, DROPS_A_TURN)
         self.wake()
 
     def _counted(self, entries: list[QueueEntry]) -> list[QueueEntry]:
@@ -436,6 +451,8 @@ class Queue:
     def purge(self) -> int:
         """Drop every ready message; how many there were."""
         count = self.ready_count()
+        self.surplus = 0
+        self.surplus_bytes = 0
         for line in self.lines():
             line.purge()
         if self.waiting_gets:

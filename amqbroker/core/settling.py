@@ -12,7 +12,7 @@ from pamqp.base import Frame
 
 from amqbroker.core.discard import REJECTED
 from amqbroker.core.entry import QueueEntry
-from amqbroker.core.held import ACK, REJECT, REQUEUE, HeldSettle
+from amqbroker.core.held import ACK, REJECT, REQUEUE
 from amqbroker.errors import AmqpError, not_implemented, precondition_failed
 from amqbroker.wire import methods as m
 from amqbroker.wire.commands import Ack
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 def ack(channel: Channel, command: Ack) -> None:
     """basic.ack."""
     if channel.transaction is not None:
-        taken = take(channel, command.delivery_tag, command.multiple)
-        channel.transaction.settles.append(HeldSettle(taken, ACK))
+        channel.transaction.settle(take(channel, command.delivery_tag, command.multiple), ACK)
     elif command.multiple:
         finish(channel, take(channel, command.delivery_tag, True), ACK)
     else:
@@ -54,7 +53,7 @@ def settle(channel: Channel, delivery_tag: int, multiple: bool, requeue: bool) -
     entries = take(channel, delivery_tag, multiple)
     outcome = REQUEUE if requeue else REJECT
     if channel.transaction is not None:
-        channel.transaction.settles.append(HeldSettle(entries, outcome))
+        channel.transaction.settle(entries, outcome)
     else:
         finish(channel, entries, outcome)
 
@@ -64,12 +63,45 @@ def finish(channel: Channel, entries: list[QueueEntry], outcome: int) -> None:
     if outcome == REQUEUE:
         channel.requeue(entries)
         return
+    if outcome == ACK and not _have_one_consumer(entries):
+        _acknowledge_apart(channel, entries)
+        return
     for entry in entries:
         if outcome == REJECT:
             entry.line.queue.discard([entry], REJECTED)
         else:
             entry.line.settle(entry)
         channel.settled(entry)
+
+
+def _have_one_consumer(entries: list[QueueEntry]) -> bool:
+    """Whether all of these went to the same one."""
+    first = entries[0].consumer if entries else None
+    return all(entry.consumer is first for entry in entries)
+
+
+def _acknowledge_apart(channel: Channel, entries: list[QueueEntry]) -> None:
+    """As RabbitMQ's channel does with an ack of several consumers: one after the other, by queue
+    and tag, each of which gets what it has room for before the next one has any."""
+    parts: dict[tuple[str, str], list[QueueEntry]] = {}
+    counted: i64 = 0
+    for entry in entries:
+        consumer = entry.consumer
+        key = (entry.line.queue.name, "" if consumer is None else consumer.tag)
+        parts.setdefault(key, []).append(entry)
+        if entry.limited:
+            entry.limited = False
+            counted += 1
+    was_stopped = bool(channel.stopped)
+    if not was_stopped:
+        channel.release(counted)
+    for key in sorted(parts):
+        for entry in parts[key]:
+            entry.line.settle(entry)
+            channel.returned(entry)
+        parts[key][0].line.queue.serve()
+    if was_stopped:
+        channel.release(counted)
 
 
 def take(channel: Channel, delivery_tag: i64, multiple: bool) -> list[QueueEntry]:

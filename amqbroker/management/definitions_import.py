@@ -27,6 +27,7 @@ from amqbroker.auth.passwords import (
     rabbit_hash,
 )
 from amqbroker.auth.permissions import Permissions, TopicPermission
+from amqbroker.auth.users import NO_LIMIT
 from amqbroker.config.hashes import check_hash, is_argon2
 from amqbroker.core.arguments import (
     CLASSIC,
@@ -74,6 +75,35 @@ PASSED_OVER: Final = (
     "explanation",
     "metadata",
 )
+# By which keys the entries of a section are told apart, and what else they may have.
+NAMED_BY: Final[dict[str, tuple[str, ...]]] = {
+    "vhosts": ("name",),
+    "users": ("name",),
+    "permissions": ("user", "vhost"),
+    "topic_permissions": ("user", "vhost", "exchange"),
+    "parameters": ("vhost", "component", "name"),
+    "global_parameters": ("name",),
+    "policies": ("vhost", "name"),
+    "exchanges": ("vhost", "name"),
+    "queues": ("vhost", "name"),
+    "bindings": ("vhost", "source", "destination", "destination_type", "routing_key", "arguments"),
+}
+MORE_KEYS: Final[dict[str, tuple[str, ...]]] = {
+    "vhosts": ("description", "tags", "default_queue_type", "limits", "metadata"),
+    "users": ("password", "password_hash", "hashing_algorithm", "tags", "limits", OWN_HASH),
+    "permissions": ("configure", "write", "read"),
+    "topic_permissions": ("write", "read"),
+    "parameters": ("value",),
+    "global_parameters": ("value",),
+    "policies": ("pattern", "apply-to", "priority", "definition"),
+    "exchanges": ("type", "durable", "auto_delete", "internal", "arguments"),
+    "queues": ("type", "durable", "auto_delete", "arguments"),
+    "bindings": (),
+}
+# What is there stays as it is, and so does what comes first.
+STAY: Final = ("exchanges", "queues", "bindings")
+# Names that clients may not give, and that RabbitMQ imports neither.
+RESERVED: Final = "amq."
 QUEUE_TYPES: Final = (CLASSIC, QUORUM)
 NO_QUEUE_TYPE: Final = "undefined"
 SALT_SIZE: Final = 4
@@ -101,9 +131,14 @@ class DefinitionsImport:
         self._exchanges: dict[tuple[str, str], Exchange] = {}
         self._queues: dict[tuple[str, str], bool] = {}
         self._partitioned: list[tuple[str, str, Exchange]] = []
+        # How many queues come, by virtual host, and which of these get limits.
+        self._added: dict[str, int] = {}
+        self._limited: dict[str, bool] = {}
         # What was left out, so that its bindings are left out too.
         self._left_out: dict[tuple[int, str, str], bool] = {}
         self._steps: list[tuple[str, Step]] = []
+        # Every entry by its section and what names it, with its path.
+        self._entries: dict[tuple[str, ...], tuple[str, Item]] = {}
         self._checks: dict[str, Callable[[Reader], None]] = {
             "vhosts": self._check_vhost,
             "users": self._check_user,
@@ -134,13 +169,30 @@ class DefinitionsImport:
             for place, entry in enumerate(entries):
                 reader = Reader(entry, f"{section}[{place}]", self.problems)
                 if reader.is_table:
-                    self._checks[section](reader)
+                    self._note_unknown(section, reader)
+                    if not self._is_passed_over(section, reader):
+                        self._checks[section](reader)
                 yield None
         for path, vhost, exchange in self._partitioned:
             there = self._broker.vhosts[vhost].queues if vhost in self._broker.vhosts else {}
             names = partition_names(exchange)
-            if any(name not in there and (vhost, name) not in self._queues for name in names):
+            lacking = [n for n in names if n not in there and (vhost, n) not in self._queues]
+            if lacking:
+                self._added[vhost] = self._added.get(vhost, 0) + len(lacking)
                 self._steps.append((path, partial(self._make_partitions, vhost, exchange.name)))
+        self._check_room()
+
+    def _check_room(self) -> None:
+        """No more queues than a virtual host may have, unless the document limits it anew."""
+        for name, count in self._added.items():
+            vhost = self._broker.vhosts.get(name)
+            if vhost is None or name in self._limited or vhost.max_queues == NO_LIMIT:
+                continue
+            if len(vhost.queues) + count > vhost.max_queues:
+                self.problems.append(
+                    f"queues: adding {count} to virtual host '{name}', which has "
+                    f"{len(vhost.queues)}, would exceed its limit of {vhost.max_queues}"
+                )
 
     def apply(self) -> Iterator[int]:
         """Make every change; the journal positions to wait for. What fails all the same, as the
@@ -165,6 +217,27 @@ class DefinitionsImport:
     def _note(self, reader: Reader, text: str) -> None:
         self.notes.append(f"{reader.path}: {text}")
 
+    def _note_unknown(self, section: str, reader: Reader) -> None:
+        """A key that is not known is one that has no effect, or one that is spelt wrong."""
+        known = NAMED_BY[section] + MORE_KEYS[section]
+        for key in reader.item:
+            if key not in known:
+                self._note(reader, f"{key} is not known; left out")
+
+    def _is_passed_over(self, section: str, reader: Reader) -> bool:
+        """Whether an entry of this name came before, and counts."""
+        values = [reader.item.get(key, self._vhost) for key in NAMED_BY[section]]
+        path, first = self._entries.setdefault(
+            (section, *map(repr, values)), (reader.path, reader.item)
+        )
+        if path == reader.path:
+            return False
+        stays = section in STAY
+        if first != reader.item:
+            which = "the first" if stays else "the last"
+            self._note(reader, f"has the name of {path}, and differs; {which} counts")
+        return stays
+
     # Virtual hosts.
 
     def _check_vhost(self, reader: Reader) -> None:
@@ -180,16 +253,18 @@ class DefinitionsImport:
             self._note(
                 reader, f"default queue type '{kind}' is not known here; classic in its place"
             )
-            kind = NO_QUEUE_TYPE
+            kind = CLASSIC
         limits = reader.pairs("limits")
         self._check_limits(reader, "limits", limits, vhosts.LIMITS)
         self._vhosts[name] = True
         note = vhosts.note(self._broker, name)
         if note:
             self._note(reader, note)
-        kind = CLASSIC if kind == NO_QUEUE_TYPE else kind
-        self._will(reader, partial(vhosts.add_vhost, self._broker, name, description, tags, kind))
+        # A virtual host that is there keeps the type that the document says nothing about.
+        asked = None if kind == NO_QUEUE_TYPE else kind
+        self._will(reader, partial(vhosts.add_vhost, self._broker, name, description, tags, asked))
         if limits:
+            self._limited[name] = True
             self._will(reader, partial(vhosts.set_vhost_limits, self._broker, name, limits))
 
     def _check_limits(self, reader: Reader, key: str, limits: Item, known: tuple[str, ...]) -> None:
@@ -221,6 +296,8 @@ class DefinitionsImport:
                 return None
             return self._checked_hash(reader, OWN_HASH, stored)
         password = reader.text("password", "")
+        if password and reader.item.get("password_hash"):
+            reader.wrong("password", "there is a password_hash as well")
         if password:
             # It stood in a file to be read: there is nothing to hide by a slow hash.
             return rabbit_hash(password.encode(), self._broker.random.randbytes(SALT_SIZE))
@@ -288,6 +365,7 @@ class DefinitionsImport:
                 self._check_rule(inner, reader, vhost, True)
         elif component == VHOST_LIMITS:
             limits = reader.pairs("value")
+            self._limited[vhost] = True
             self._check_limits(reader, "value", limits, vhosts.LIMITS)
             self._will(reader, partial(vhosts.set_vhost_limits, self._broker, vhost, limits))
         elif component in parameters.COMPONENTS:
@@ -340,6 +418,9 @@ class DefinitionsImport:
         internal, arguments = reader.flag("internal", False), reader.field_table("arguments")
         if name in PREDECLARED_NAMES:
             return
+        if name.startswith(RESERVED):
+            self._leave_out(reader, EXCHANGE, vhost, name)
+            return
         if kind not in EXCHANGE_TYPES:
             self._left_out[(EXCHANGE, vhost, name)] = True
             what = f"{exchange_resource(name, vhost)} has the type '{kind}', which is not known"
@@ -366,6 +447,11 @@ class DefinitionsImport:
             place = f"partitions[{len(self._partitioned)}]"
             self._partitioned.append((place, vhost, made))
 
+    def _leave_out(self, reader: Reader, kind: int, vhost: str, name: str) -> None:
+        """A name that only a broker gives: whoever wants it makes it anew."""
+        self._left_out[(kind, vhost, name)] = True
+        self._note(reader, f"names that begin with {RESERVED} are the broker's own; left out")
+
     def _exchange_there(self, vhost: str, name: str) -> Exchange | None:
         found = self._broker.vhosts.get(vhost)
         return None if found is None else found.exchanges.get(name)
@@ -388,6 +474,9 @@ class DefinitionsImport:
             if kind != CLASSIC:
                 arguments["x-queue-type"] = kind
         resource = queue_resource(name, vhost)
+        if name.startswith(RESERVED):
+            self._leave_out(reader, QUEUE, vhost, name)
+            return
         if isinstance(arguments.get("x-queue-type", ""), str):
             kind = queue_type(arguments)
             if kind not in QUEUE_TYPES:
@@ -407,6 +496,7 @@ class DefinitionsImport:
             ):
                 self._note(reader, f"{resource} is there already and differs; it stays as it is")
             return
+        self._added[vhost] = self._added.get(vhost, 0) + 1
         self._will(reader, partial(self._add_queue, vhost, name, durable, auto_delete, arguments))
 
     def _check_queue_arguments(

@@ -34,8 +34,10 @@ class Reader:
         self.problems.append(f"{self.path}.{key}: {what}" if key else f"{self.path}: {what}")
 
     def text(self, key: str, default: str | None = None) -> str:
-        """A string; it must be there unless there is a default."""
+        """A string; it must be there unless there is a default, which null stands for as well."""
         value = self.item.get(key, default)
+        if value is None and default is not None:
+            return default
         if value is None and key not in self.item:
             self.wrong(key, "is missing")
             return ""
@@ -89,9 +91,11 @@ class Reader:
         return self.table(key, {})
 
     def words(self, key: str) -> list[str]:
-        """A list of strings, or as old files have them, words between commas. An empty one is left
-        out: RabbitMQ has it of who sets no tags by `set_user_tags ann ""`."""
+        """A list of strings, or as old files have them, words between commas; null is none. An
+        empty one is left out: RabbitMQ has it of who sets no tags by `set_user_tags ann ""`."""
         value = self.item.get(key, [])
+        if value is None:
+            return []
         if isinstance(value, str):
             value = [word.strip() for word in value.split(",") if word.strip()]
         if not isinstance(value, list) or not all(
@@ -102,8 +106,9 @@ class Reader:
         return [word for word in value if word]
 
     def field_table(self, key: str) -> Table:
-        """Arguments: an object whose values can be AMQP's."""
-        value = self.table(key, {})
+        """Arguments: an object whose values can be AMQP's. As in RabbitMQ, an empty list will do:
+        languages whose tables are lists write that."""
+        value = {} if self.item.get(key) == [] else self.table(key, {})
         problem = problem_of(value, f"{self.path}.{key}")
         if problem is not None:
             self.problems.append(f"{problem[0]}: {problem[1]}")

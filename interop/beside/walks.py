@@ -312,6 +312,7 @@ class _Walker:
         self._clients: dict[int, _Client] = {}
         self._consumers = self._messages = 0
         self._is_short_lived = False
+        self._single_active: set[str] = set()
         for name in _QUEUES:
             stage.q(name)
         for name in (*_EXCHANGES, _DEAD):
@@ -427,6 +428,8 @@ class _Walker:
                 arguments["x-dead-letter-routing-key"] = key
         if arguments.get("x-message-ttl") == _SHORT_MS:
             self._is_short_lived = True
+        if "x-single-active-consumer" in arguments:
+            self._single_active.add(name)
         client.channel.declare(self._stage.q(name), arguments, **flags)
 
     def passive(self, client: _Client, name: str) -> None:
@@ -519,8 +522,15 @@ class _Walker:
         client.tags.append(tag)
 
     def cancel(self, client: _Client, which: int) -> None:
-        if client.tags:
-            client.channel.cancel(client.tags.pop(which % len(client.tags)))
+        if not client.tags:
+            return
+        tag = client.tags[which % len(client.tags)]
+        queue = client.queues[tag]
+        waiting, _ = self._stage.look(self._stage.q(queue)) or (0, 0)
+        if waiting and queue in self._single_active:
+            return  # RabbitMQ gives the next one what waits only when something else happens
+        client.tags.remove(tag)
+        client.channel.cancel(tag)
 
     def ack(self, client: _Client, which: int, multiple: bool, _: bool) -> None:
         for tag in self._pick(client, which, multiple):

@@ -113,7 +113,7 @@ class NaiveQueue:
         message.redelivered = True
         message.seen = True
         self._put(message)
-        self.shrink()
+        self.shrink(1)
 
     def expire(self, now: float, *, with_new: bool = False) -> None:
         """What has expired goes from the head; with what was not offered yet, or without."""
@@ -123,10 +123,15 @@ class NaiveQueue:
                 break
             self.die(self.ready.pop(0))
 
-    def shrink(self) -> None:
-        """What is too much goes from the head."""
-        while not self.refuses and self.ready and self._is_too_long():
+    def shrink(self, at_most: int | None = None) -> None:
+        """What is too much goes from the head.
+
+        Of what came back no more than that: what came in before is offered to consumers first, and
+        pushes out others only then.
+        """
+        while not self.refuses and self.ready and self._is_too_long() and at_most != 0:
             self.die(self.ready.pop(0))
+            at_most = None if at_most is None else at_most - 1
 
     def die(self, message: NaiveMessage) -> None:
         """A message leaves without an ack."""

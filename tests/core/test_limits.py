@@ -115,6 +115,79 @@ def test_a_queue_that_is_on_disk_keeps_its_limit() -> None:
     assert house._disk.segments == {}
 
 
+def outrun() -> tuple[House, Channel, list[int]]:
+    """A full queue on disk, and the tags of what its consumer has of it, who is at its limit; dead
+    letters go to the queue "dead"."""
+    dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
+    house, ch = on_disk(0, {"x-max-length": 5, **dead})
+    ch.declare_queue("dead")
+    ch.qos(4)
+    ch.consume("q")
+    for number in range(9):
+        ch.publish(b"%d" % number, key="q", properties=PERSISTENT)
+    tags = [ch.expect_delivery(b"%d" % number).tag for number in range(4)]
+    house.advance(0.1)
+    assert (core(house.node).memory.unloaded, ready(ch)) == (4, 5)
+    return house, ch, tags
+
+
+def test_what_comes_back_too_much_goes_before_anybody_gets_anything() -> None:
+    """Though it must be read first."""
+    _, ch, tags = outrun()
+    ch.nack(tags[-1], multiple=True)
+    for number in range(4, 8):
+        ch.expect_delivery(b"%d" % number)
+    ch.sync("q")
+    assert ch.get_bodies("dead") == [b"0", b"1", b"2", b"3"]
+    assert ch.get_bodies("q") == [b"8"]
+
+
+def test_what_comes_while_it_is_read_does_not_add_to_it() -> None:
+    house, ch, tags = outrun()
+    house.paused = True
+    ch.nack(tags[-1], multiple=True)
+    for body in (b"a", b"b"):
+        ch.publish(body, key="q", properties=PERSISTENT)
+    house.hand_over()
+    assert house.queue("q").ready_count() == 11
+    house.paused = False
+    for number in range(4, 8):
+        ch.expect_delivery(b"%d" % number)
+    ch.sync("q")
+    assert ch.get_bodies("dead") == [b"0", b"1", b"2", b"3"]
+    assert ch.get_bodies("q") == [b"8", b"a", b"b"]
+
+
+def test_what_was_purged_meanwhile_is_not_too_much() -> None:
+    house, ch, tags = outrun()
+    house.disk_is_slow = True
+    ch.nack(tags[-1], multiple=True)
+    house.queue("q").purge()
+    house.paused = True
+    for number in range(6):
+        ch.publish(b"n%d" % number, key="q", properties=PERSISTENT)
+    house.paused = False
+    house.disk_is_slow = False
+    for number in range(4):
+        ch.expect_delivery(b"n%d" % number)
+    ch.sync("q")
+    assert ch.get_bodies("dead") == []
+    assert ch.get_bodies("q") == [b"n4", b"n5"]
+
+
+def test_more_than_a_turns_share_comes_back_and_is_too_much(ch: Channel) -> None:
+    count = DROPS_A_TURN + 10
+    ch.declare_queue("q", arguments={"x-max-length": 5})
+    ch.consume("q")
+    for number in range(count):
+        ch.publish(b"%d" % number, key="q")
+    tags = [ch.expect_delivery().tag for _ in range(count)]
+    ch.nack(tags[-1], multiple=True)
+    for number in range(count - 5, count):
+        ch.expect_delivery(b"%d" % number)
+    ch.expect_nothing("q")
+
+
 def test_a_limit_survives_a_restart() -> None:
     house, _ = on_disk(5, {"x-max-length-bytes": 5})
     house.advance(0.1)

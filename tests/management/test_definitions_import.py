@@ -213,6 +213,10 @@ WRONG: list[tuple[dict[str, object], str]] = [
         },
         "parameters[0].value.definition: ",
     ),
+    (
+        {"users": [{"name": "u", "password": "p", "password_hash": "h"}]},
+        "users[0].password: there is a password_hash as well",
+    ),
     ({"exchanges": [{"name": "x", "vhost": "/"}]}, "exchanges[0].type: is missing"),
     (
         {
@@ -367,6 +371,118 @@ def test_what_is_there_stays_or_is_brought_up_to_date() -> None:
     assert verify(alice.password_hash, b"new")
     assert alice.tags == ("a",)
     assert alice.may_enter("/")
+
+
+def test_a_key_that_is_not_known_is_named() -> None:
+    """A default in the place of what was spelt wrong is no surprise then."""
+    work = done(
+        House(),
+        {
+            "queues": [{"name": "q", "vhost": "/", "autodelete": True}],
+            "users": [{"name": "u", "permissions": {}}],
+        },
+    )
+    assert work.notes == [
+        "users[0]: permissions is not known; left out",
+        "queues[0]: autodelete is not known; left out",
+    ]
+
+
+def test_of_two_with_one_name_which_counts_is_named() -> None:
+    """The first where what is there stays as it is, else the last."""
+    house = House()
+    work = done(
+        house,
+        {
+            "queues": [
+                {"name": "q", "vhost": "/", "arguments": {"x-max-length": 1}},
+                {"name": "q", "vhost": "other"},
+                {"name": "q", "vhost": "/", "arguments": {"x-max-length": 2}},
+                {"name": "q", "vhost": "/", "arguments": {"x-max-length": 1}},
+            ],
+            "exchanges": [
+                {"name": "x", "vhost": "/", "type": "headers"},
+                {"name": "x", "vhost": "/", "type": "direct"},
+            ],
+            "bindings": [binding("x", "q"), binding("x", "q")],
+            "users": [{"name": "u", "tags": ["a"]}, {"name": "u", "tags": ["b"]}],
+        },
+    )
+    assert work.notes == [
+        "users[1]: has the name of users[0], and differs; the last counts",
+        "exchanges[1]: has the name of exchanges[0], and differs; the first counts",
+        "queues[2]: has the name of queues[0], and differs; the first counts",
+    ]
+    assert house.queue("q").arguments == {"x-max-length": 1}
+    assert house.vhost().exchanges["x"].type_name == "headers"
+    user = core(house.node).users.get("u")
+    assert user is not None
+    assert user.tags == ("b",)
+    assert (work.counts["queues"], work.counts["bindings"]) == (2, 1)
+
+
+def test_reserved_names_are_left_out_as_by_rabbitmq() -> None:
+    """Clients cannot make them; those of queues are made up, and made up anew."""
+    house = House()
+    work = done(
+        house,
+        {
+            "queues": [{"name": "amq.gen-a", "vhost": "/"}],
+            "exchanges": [
+                {"name": "amq.new", "vhost": "/", "type": "direct"},
+                {"name": "amq.direct", "vhost": "/", "type": "topic"},
+            ],
+            "bindings": [binding("amq.direct", "amq.gen-a"), binding("amq.new", "amq.gen-a")],
+        },
+    )
+    assert work.notes == [
+        "exchanges[0]: names that begin with amq. are the broker's own; left out",
+        "queues[0]: names that begin with amq. are the broker's own; left out",
+    ]
+    assert "amq.new" not in house.vhost().exchanges
+    assert house.vhost().queues == {}
+
+
+def test_a_virtual_host_that_is_there_keeps_its_type_of_queue() -> None:
+    house = House()
+    vhosts.update_vhost(core(house.node), "/", default_queue_type="quorum")
+    done(house, {"vhosts": [{"name": "/"}]})
+    assert house.vhost().default_queue_type == "quorum"
+    done(house, {"vhosts": [{"name": "/", "metadata": {"default_queue_type": "classic"}}]})
+    assert house.vhost().default_queue_type == "classic"
+
+
+def test_what_stands_for_nothing() -> None:
+    """null where a text has a default, and an empty list as the arguments: RabbitMQ takes both."""
+    house = House()
+    queue = {"name": "q", "vhost": "/", "arguments": []}
+    done(house, {"vhosts": [{"name": "w", "description": None, "tags": None}], "queues": [queue]})
+    assert house.queue("q").arguments == {}
+    assert house.vhost("w").description == ""
+    assert house.vhost("w").tags == ()
+
+
+def test_no_more_queues_than_a_virtual_host_may_have() -> None:
+    """As in RabbitMQ; what the document says about limits comes first."""
+    house = House()
+    vhosts.set_vhost_limits(core(house.node), "/", {"max-queues": 2})
+    house.channel().declare_queue("a")
+    queues = [{"name": name, "vhost": "/"} for name in ("a", "b", "c")]
+    assert check(house, {"queues": queues}).problems == [
+        "queues: adding 2 to virtual host '/', which has 1, would exceed its limit of 2"
+    ]
+    limits = {"vhost": "/", "component": "vhost-limits", "name": "limits"}
+    done(house, {"queues": queues[:2]})
+    done(house, {"queues": queues, "parameters": [{**limits, "value": {"max-queues": 3}}]})
+    assert list(house.vhost().queues) == ["a", "b", "c"]
+
+
+def test_partitions_count_as_queues() -> None:
+    house = House()
+    vhosts.set_vhost_limits(core(house.node), "/", {"max-queues": 1})
+    assert check(house, _partitioned([])).problems == [
+        "queues: adding 2 to virtual host '/', which has 0, would exceed its limit of 1"
+    ]
 
 
 def test_a_file_of_one_virtual_host() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from pamqp.commands import Basic
+from pamqp.commands import Basic, Tx
 
 from . import wire
 from .conftest import Bench
@@ -424,3 +424,155 @@ def test_fact_184_who_has_waited_longest_gets_the_room(bench: Bench) -> None:
         ch.publish(key=queue)
     for tag in ("a", "b", "c", "a", "b", "c", "a"):
         ch.ack(ch.expect_delivery(tag=tag).tag)
+
+
+@fact(184)
+def test_fact_184_the_order_of_turns_is_older_than_the_limit(bench: Bench) -> None:
+    """Who got something before there was a limit is behind the others when there is one."""
+    ch = bench.channel()
+    queue = bench.name()
+    ch.declare_queue(queue)
+    for tag in ("a", "b", "c"):
+        ch.consume(queue, tag)
+    ch.publish(key=queue)
+    ch.ack(ch.expect_delivery(tag="a").tag)
+    ch.qos(1, global_=True)
+    for _ in range(4):
+        ch.publish(key=queue)
+    for tag in ("b", "c", "a", "b"):
+        ch.ack(ch.expect_delivery(tag=tag).tag)
+
+
+@fact(184)
+@pytest.mark.parametrize("how", ["nack", "reject", "recover"])
+def test_fact_184_what_comes_back_goes_to_others_first(bench: Bench, how: str) -> None:
+    """Only then the channel that gave it back has room again, whatever its priority."""
+    ch, other = bench.channel(), bench.channel()
+    queue = bench.name()
+    ch.declare_queue(queue)
+    ch.qos(1, global_=True)
+    ch.consume(queue, "high", arguments={"x-priority": 1})
+    other.consume(queue, "low", no_ack=True)
+    ch.publish(b"1", key=queue)
+    ch.publish(b"2", key=queue)
+    tag = ch.expect_delivery(b"1", tag="high").tag
+    other.expect_delivery(b"2", tag="low")
+    if how == "nack":
+        ch.nack(tag)
+    elif how == "reject":
+        ch.reject(tag)
+    else:
+        ch.call(Basic.Recover(requeue=True), Basic.RecoverOk)
+    assert other.expect_delivery(b"1", tag="low").redelivered
+    ch.publish(b"3", key=queue)
+    ch.expect_delivery(b"3", tag="high")
+
+
+@fact(184)
+def test_fact_184_it_may_come_back_where_nobody_was_refused(bench: Bench) -> None:
+    """A queue that had nothing more for the channel does not know that it is full."""
+    ch, other = bench.channel(), bench.channel()
+    queue = bench.name()
+    ch.declare_queue(queue)
+    ch.qos(1, global_=True)
+    ch.consume(queue, "high", arguments={"x-priority": 1})
+    other.consume(queue, "low", no_ack=True)
+    ch.publish(b"1", key=queue)
+    ch.nack(ch.expect_delivery(b"1", tag="high").tag)
+    assert ch.expect_delivery(b"1", tag="high").redelivered
+
+
+@fact(184)
+def test_fact_184_what_a_commit_gives_back_goes_to_others_first(bench: Bench) -> None:
+    """All of it, if it was given back one by one."""
+    ch, other = bench.channel(), bench.channel()
+    queue = bench.name()
+    ch.declare_queue(queue)
+    ch.call(Tx.Select(), Tx.SelectOk)
+    ch.qos(2, global_=True)
+    ch.consume(queue, "high", arguments={"x-priority": 1})
+    other.consume(queue, "low", no_ack=True)
+    for body in (b"1", b"2", b"3"):
+        other.publish(body, key=queue)
+    tags = [ch.expect_delivery(tag="high").tag for _ in range(2)]
+    other.expect_delivery(b"3")
+    for tag in tags:
+        ch.nack(tag)
+    ch.call(Tx.Commit(), Tx.CommitOk)
+    other.expect_delivery(b"1")
+    other.expect_delivery(b"2")
+
+
+@fact(184, 187)
+def test_fact_184_a_consumer_at_its_own_limit_waits_for_that(bench: Bench) -> None:
+    """It keeps its place while others get what the channel's limit has room for."""
+    ch = bench.channel()
+    queue = bench.name()
+    ch.declare_queue(queue)
+    ch.qos(1)
+    ch.consume(queue, "one")
+    ch.qos(0)
+    for tag in ("a", "b"):
+        ch.consume(queue, tag)
+    ch.qos(3, global_=True)
+    for _ in range(7):
+        ch.publish(key=queue)
+    first = ch.expect_delivery(tag="one").tag
+    tags = [ch.expect_delivery(tag=tag).tag for tag in ("a", "b")]
+    for wanted in ("a", "b", "a"):
+        ch.ack(tags.pop(0))
+        tags.append(ch.expect_delivery(tag=wanted).tag)
+    ch.ack(first)
+    ch.expect_delivery(tag="one")
+
+
+@fact(184)
+def test_fact_184_another_limit_counts_on(bench: Bench) -> None:
+    """What `basic.get` took under the first limit does not count under the second either."""
+    ch = bench.channel()
+    queue = bench.name()
+    ch.declare_queue(queue)
+    ch.qos(1, global_=True)
+    ch.fill(queue, b"1", b"2", b"3", b"4")
+    ch.must_get(queue)
+    ch.consume(queue, "c")
+    ch.expect_delivery(b"2")
+    ch.qos(2, global_=True)
+    ch.expect_delivery(b"3")
+    ch.expect_nothing(queue)
+
+
+@fact(187)
+def test_fact_187_one_ack_of_several_consumers_is_one_of_each(bench: Bench) -> None:
+    """In the order of their tags; the first gets all that it has room for."""
+    ch = bench.channel()
+    queue = bench.name()
+    ch.declare_queue(queue)
+    ch.qos(2)
+    for tag in ("b", "a"):
+        ch.consume(queue, tag)
+    for _ in range(8):
+        ch.publish(key=queue)
+    for tag in ("b", "a", "b", "a"):
+        last = ch.expect_delivery(tag=tag).tag
+    ch.ack(last, multiple=True)
+    for tag in ("a", "a", "b", "b"):
+        ch.expect_delivery(tag=tag)
+
+
+@fact(184, 187)
+def test_fact_187_one_ack_of_several_consumers_under_the_channels_limit(bench: Bench) -> None:
+    """Where it has stopped them, they go on in turn, in the order in which they had to stop."""
+    ch = bench.channel()
+    queue = bench.name()
+    ch.declare_queue(queue)
+    ch.qos(4, global_=True)
+    for tag in ("b", "a"):
+        ch.consume(queue, tag)
+    for _ in range(8):
+        ch.publish(key=queue)
+    for tag in ("b", "a", "b", "a"):
+        last = ch.expect_delivery(tag=tag).tag
+    ch.ack(last, multiple=True)
+    for tag in ("b", "a", "b", "a"):
+        ch.expect_delivery(tag=tag)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from pamqp import frame
 from pamqp.commands import Basic, Tx
 from pamqp.common import FieldTable
 
 from amqbroker.management.policies import set_policy
 
+from . import wire
 from .conftest import Bench
 from .marks import differs_on_reference, fact
 from .peer import Channel
@@ -99,6 +101,29 @@ def test_fact_201_a_requeue_over_the_limit_drops_before_it_delivers(bench: Bench
     ch.expect_nothing(queue)
     ch.publish(b"2", key=queue)
     ch.expect_delivery(b"2")
+
+
+@fact(201)
+def test_fact_201_a_requeue_drops_no_more_than_came_back(bench: Bench) -> None:
+    """What comes in before it is offered to consumers first, and pushes out only what is left."""
+    dead = bench.name()
+    ch, queue = _limited(bench, max_length=5, dead_letter_exchange="", dead_letter_routing_key=dead)
+    ch.declare_queue(dead)
+    ch.qos(4)
+    ch.consume(queue, "c")
+    _publish(ch, queue, *[b"%d" % number for number in range(9)])
+    tags = [ch.expect_delivery(b"%d" % number).tag for number in range(4)]
+    burst = [
+        frame.marshal(Basic.Ack(tags[2], True), ch.number),
+        *[wire.publish(ch.number, "", queue) + wire.content(ch.number, bytes(2), b"n")] * 3,
+        frame.marshal(Basic.Nack(tags[3], False, True), ch.number),
+    ]
+    ch.peer.send_raw(b"".join(burst))
+    for number in range(4, 8):
+        ch.expect_delivery(b"%d" % number)
+    ch.sync(queue)
+    assert ch.get_bodies(dead) == [b"3"]
+    assert ch.get_bodies(queue) == [b"8", b"n", b"n", b"n"]
 
 
 @fact(202)

@@ -208,3 +208,93 @@ def one_channel_and_two_queues(s: Stage) -> None:
     s.settle()
     s.counts(s.q("a"))
     s.counts(s.q("b"))
+
+
+@scenario("nack", "reject", "recover")
+def what_comes_back_under_the_channels_limit(s: Stage, how: str) -> None:
+    """Others get it before the channel that gave it back has room again."""
+    ch, other = s.channel(), s.channel()
+    ch.declare(s.q())
+    ch.qos(1, everywhere=True)
+    ch.consume(s.q(), "high", {"x-priority": 1})
+    other.consume(s.q(), "low", no_ack=True)
+    s.publish(other, s.q(), "1", "2", "3")
+    if how == "recover":
+        ch.recover()
+    elif how == "nack":
+        ch.nack(1)
+    else:
+        ch.reject(1, requeue=True)
+    s.settle()
+    s.publish(other, s.q(), "4", "5")
+    s.counts(s.q())
+
+
+@scenario
+def turns_before_the_channels_limit(s: Stage) -> None:
+    """Who has got something before there was a limit is behind the others when there is one."""
+    ch = s.channel()
+    ch.declare(s.q())
+    for tag in ("a", "b", "c", "d"):
+        ch.consume(s.q(), tag)
+    s.publish(ch, s.q(), "1", "2")
+    ch.ack(0, multiple=True)
+    ch.qos(1, everywhere=True)
+    s.publish(ch, s.q(), *map(str, range(3, 12)))
+    for tag in range(3, 9):
+        ch.ack(tag)
+        s.settle()
+
+
+@scenario(*itertools.product((2, 3), (4, 5, 6)))
+def own_limits_within_the_channels(s: Stage, whole: int, first: int) -> None:
+    """A consumer at its own limit keeps its place while others come and go."""
+    ch, other = s.channel(), s.channel()
+    ch.declare(s.q())
+    ch.qos(1)
+    ch.consume(s.q(), "one")
+    ch.qos(0)
+    for tag in ("a", "b"):
+        ch.consume(s.q(), tag)
+    ch.qos(whole, everywhere=True)
+    other.qos(1)
+    other.consume(s.q(), "other")
+    s.publish(other, s.q(), *map(str, range(14)))
+    for tag in (2, 3, 1):
+        ch.ack(tag)
+        s.settle()
+    ch.nack(first)
+    s.settle()
+    other.ack(1)
+    s.settle()
+    ch.ack(0, multiple=True)
+    s.settle()
+    s.counts(s.q())
+
+
+@scenario(*itertools.product((1, 2, 3), ("ab", "ba")))
+def one_ack_of_two_consumers(s: Stage, prefetch: int, order: str) -> None:
+    """Who gets what there is room for then."""
+    ch = s.channel()
+    ch.declare(s.q())
+    ch.qos(prefetch)
+    for tag in order:
+        ch.consume(s.q(), tag)
+    s.publish(ch, s.q(), *map(str, range(12)))
+    ch.ack(2 * prefetch, multiple=True)
+    s.settle()
+    s.counts(s.q())
+
+
+@scenario(*itertools.product((0, 1), (1, 2)))
+def what_comes_back_where_nobody_was_refused(s: Stage, own: int, messages: int) -> None:
+    """The queue has not asked the channel in vain, and asks it first."""
+    ch, other = s.channel(), s.channel()
+    ch.declare(s.q())
+    ch.qos(own)
+    ch.qos(1, everywhere=True)
+    ch.consume(s.q(), "high", {"x-priority": 1})
+    other.consume(s.q(), "low", no_ack=True)
+    s.publish(other, s.q(), *map(str, range(messages)))
+    ch.nack(1)
+    s.settle()
