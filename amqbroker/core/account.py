@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from amqbroker.core.broker import Broker
     from amqbroker.core.client import Client
 
-CONNECTION_BYTES: Final = 4_000
+CONNECTION_BYTES: Final = 4_500
 # What OpenSSL keeps for one connection.
 TLS_BYTES: Final = 24_000
 CHANNEL_BYTES: Final = 600
 CONSUMER_BYTES: Final = 600
-QUEUE_BYTES: Final = 1_350
+QUEUE_BYTES: Final = 1_600
 # A durable queue has a log in the journal and a definition besides.
-DURABLE_BYTES: Final = 1_150
-BINDING_BYTES: Final = 850
+DURABLE_BYTES: Final = 1_300
+BINDING_BYTES: Final = 900
 ROUTE_BYTES: Final = 400
 # The place of an outstanding delivery in the list of its channel; the message is counted with all
 # others, or is only on disk.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, final
 
+from librt.strings import BytesWriter
 from mypy_extensions import i64
 
 from amqbroker.auth.users import UserStore
@@ -62,6 +63,8 @@ class Broker:
         # How long a delivery may be outstanding where neither consumer nor queue says it.
         self.consumer_timeout_ms: i64 = config.limits.consumer_timeout_ms or NO_LIMIT
         self.clients: dict[int, Client] = {}
+        # Buffers that their outboxes share.
+        self.grown: list[BytesWriter] = []
         # Channels of no connection: an administrator's, while they look at messages.
         self.own_channels: list[Channel] = []
         self.open_connections = 0

@@ -112,7 +112,7 @@ class Client(TimerTarget):
         self.exclusive_queues: dict[int, Queue] = {}
         # Commands that came while a password is being checked.
         self._held: list[object] = []
-        self.output = Outbox()
+        self.output = Outbox(broker.grown)
         self.output_size_max: i64 = limits.outbox_bytes_max
         self.has_output = False
         # Consumers wait for room in the output buffer.

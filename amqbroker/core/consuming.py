@@ -131,9 +131,12 @@ def cancel(channel: Channel, frame: Frame) -> None:
     tag = method.consumer_tag or ""
     consumer = channel.consumers.pop(tag, None)
     if consumer is not None:
-        consumer.queue.consumers.remove(consumer)
-        consumer.queue.wake()
-        channel.client.broker.consumer_left(channel.vhost, consumer.queue)
+        queue = consumer.queue
+        queue.consumers.remove(consumer)
+        queue.wake()
+        if all(other.queue is not queue for other in channel.consumers.values()):
+            channel.stopped.pop(queue.id, None)
+        channel.client.broker.consumer_left(channel.vhost, queue)
     elif _is_reply_tag(channel, tag):
         assert channel.reply_consumer is not None
         del channel.client.broker.reply_consumers[channel.reply_consumer.key]

@@ -1,7 +1,8 @@
 """The output buffer of one connection.
 
-Small frames are written one after the other into `small`. A large body is not copied: `small` is
-closed off as a piece, the body becomes a piece of its own, and the edge sends the pieces in order.
+Small frames are written one after the other into `small`, which is closed off as a piece now and
+then. A large body is not copied: it becomes a piece of its own, and the edge sends the pieces in
+order.
 
 Invariant: `size` is the sum of the closed pieces; everything written comes out once, in order.
 """
@@ -15,20 +16,24 @@ from mypy_extensions import i64
 
 # From this size on, a copy costs more than one more piece to send.
 LARGE_BODY_BYTES: Final = 16_384
-# The buffer of a piece between these sizes is written again: growing a new one to that size would
-# copy its bytes once more. A connection that sends little, or has a pile, lets go of it.
-KEPT_BUFFER_MIN_BYTES: Final = 4_096
-KEPT_BUFFER_MAX_BYTES: Final = 262_144
+# From this size on, an outbox goes on in a buffer that has grown before: growing its own would copy
+# all of its bytes once more.
+GROWN_FROM_BYTES: Final = 4_096
+# What all outboxes together keep of such buffers: at most 8 MiB.
+GROWN_BUFFERS_MAX: Final = 32
+GROWN_BUFFER_MAX_BYTES: Final = 131_072
 
 
 @final
 class Outbox:
-    """Bytes that wait for the socket."""
+    """Bytes that wait for the socket. `grown` are buffers that outboxes share, empty ones."""
 
-    __slots__ = ("_closed_size", "_pieces", "small")
+    __slots__ = ("_closed_size", "_grown", "_pieces", "has_grown", "small")
 
-    def __init__(self) -> None:
+    def __init__(self, grown: list[BytesWriter]) -> None:
         self.small = BytesWriter()
+        self.has_grown = False
+        self._grown = grown
         self._pieces: list[bytes] = []
         self._closed_size: i64 = 0
 
@@ -42,15 +47,28 @@ class Outbox:
         self._pieces.append(data)
         self._closed_size += len(data)
 
+    def grow(self) -> BytesWriter:
+        """Move what is in `small` to a buffer that has grown before; where to write on."""
+        buffer = self._grown.pop() if self._grown else BytesWriter()
+        buffer.write(self.small.getvalue())
+        self.small = buffer
+        self.has_grown = True
+        return buffer
+
     def _close_piece(self) -> None:
         size: i64 = len(self.small)
         if size > 0:
             self._pieces.append(self.small.getvalue())
             self._closed_size += size
-            if KEPT_BUFFER_MIN_BYTES <= size <= KEPT_BUFFER_MAX_BYTES:
-                self.small.truncate(0)
-            else:
-                self.small = BytesWriter()
+            if self.has_grown:
+                self._give_back(size)
+            self.small = BytesWriter()
+
+    def _give_back(self, size: i64) -> None:
+        self.has_grown = False
+        if size <= GROWN_BUFFER_MAX_BYTES and len(self._grown) < GROWN_BUFFERS_MAX:
+            self.small.truncate(0)
+            self._grown.append(self.small)
 
     def take(self) -> list[bytes]:
         """All that waits, as pieces in order; the outbox is empty afterwards."""

@@ -17,7 +17,7 @@ from mypy_extensions import i16, i32, i64
 
 from amqbroker.message import Message
 from amqbroker.wire import frames
-from amqbroker.wire.outbox import LARGE_BODY_BYTES, Outbox
+from amqbroker.wire.outbox import GROWN_FROM_BYTES, LARGE_BODY_BYTES, Outbox
 
 ACK_PAYLOAD_SIZE: Final = 13
 
@@ -111,6 +111,8 @@ def write_content(
     """The header frame and as many body frames as the peer's frame size asks for; none for an empty
     body."""
     out = outbox.small
+    if not outbox.has_grown and i64(len(out)) >= GROWN_FROM_BYTES:
+        out = outbox.grow()
     number = as_i16(channel)
     size: i64 = len(body)
     out.append(frames.HEADER)

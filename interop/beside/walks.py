@@ -58,7 +58,11 @@ def steps_of(seed: int) -> list[Step]:
     steps += [_bind(choose) for _ in range(4)]
     if choose.random() < 0.3:
         steps.append(Step(choose.randrange(3), choose.choice(("confirm", "select"))))
-    kinds = choose.choices([kind for kind, _ in _WEIGHTS], [w for _, w in _WEIGHTS], k=_STEPS)
+    weights = _WEIGHTS
+    if choose.random() < 0.4:
+        weights = _TURN_WEIGHTS
+        steps = [_plain_queue(step) if step.name == "declare" else step for step in steps]
+    kinds = choose.choices([kind for kind, _ in weights], [w for _, w in weights], k=_STEPS)
     steps += [kind(choose) for kind in kinds]
     return [_lasting(step) for step in steps] if choose.random() < 0.6 else [*map(_plain, steps)]
 
@@ -234,6 +238,38 @@ _WEIGHTS: Final[tuple[tuple[Callable[[random.Random], Step], int], ...]] = (
     (_bind, 3),
     (_queue, 3),
     (_exchange, 1),
+)
+
+
+# Of walks in which many consumers want what is in one queue.
+
+
+def _plain_queue(step: Step) -> Step:
+    name, arguments, *_ = step.arguments
+    if name != _QUEUES[0]:
+        return step
+    kept = {key: value for key, value in arguments.items() if key in _OF_CONSUMERS}
+    return step._replace(arguments=(name, kept, None, {}))
+
+
+def _publish_there(choose: random.Random) -> Step:
+    return Step(_client(choose), "publish", ("", _QUEUES[0], choose.randint(1, 5), False, {}))
+
+
+def _consume_there(choose: random.Random) -> Step:
+    return _consume(choose)._replace(
+        arguments=(_QUEUES[0], choose.choice((None, None, 1)), {"no_ack": choose.random() < 0.1})
+    )
+
+
+_OF_CONSUMERS: Final = ("x-single-active-consumer", "x-max-priority")
+_TURN_WEIGHTS: Final[tuple[tuple[Callable[[random.Random], Step], int], ...]] = (
+    (_publish_there, 22),
+    (_consume_there, 22),
+    (_settle, 36),
+    (_qos, 12),
+    (_other, 6),
+    (_get, 2),
 )
 
 

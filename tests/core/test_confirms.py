@@ -31,7 +31,7 @@ class Pair:
 
     def __init__(self) -> None:
         self.confirms = Confirms()
-        self.out = Outbox()
+        self.out = Outbox([])
         self.waiting: list[int] = []
         self.answered = 0
         self.position = 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pamqp.commands import Basic, Queue
+import pytest
+from pamqp.commands import Basic, Queue, Tx
 
 from tests.core.house import House, core, items
 from tests.semantics.messages import Message
@@ -144,3 +145,79 @@ def test_a_deleted_queue_takes_its_consumers_off_every_channel(house: House, ch:
     for channel in (ch, other, old):
         assert house.core_channel(channel).consumers == {}
         channel.cancel("t")
+
+
+# Requeueing under a channel's limit. RabbitMQ's queue hears of what comes back and of room in the
+# limit from two processes; nearly always in the order that holds here.
+
+
+@pytest.mark.parametrize("how", ["nack", "reject", "recover"])
+def test_what_comes_back_goes_to_others_first(house: House, how: str) -> None:
+    """Only then the channel that gave it back has room again, whatever its priority."""
+    ch, other = house.channel(), house.channel()
+    ch.declare_queue("q")
+    ch.qos(1, global_=True)
+    ch.consume("q", "high", arguments={"x-priority": 1})
+    other.consume("q", "low", no_ack=True)
+    ch.publish(b"1", key="q")
+    ch.publish(b"2", key="q")
+    tag = ch.expect_delivery(b"1", tag="high").tag
+    other.expect_delivery(b"2", tag="low")
+    if how == "nack":
+        ch.nack(tag)
+    elif how == "reject":
+        ch.reject(tag)
+    else:
+        ch.call(Basic.Recover(requeue=True), Basic.RecoverOk)
+    assert other.expect_delivery(b"1", tag="low").redelivered
+    ch.publish(b"3", key="q")
+    ch.expect_delivery(b"3", tag="high")
+
+
+def test_it_may_come_back_where_nobody_was_refused(house: House) -> None:
+    """A queue that had nothing more for the channel does not know that it is full."""
+    ch, other = house.channel(), house.channel()
+    ch.declare_queue("q")
+    ch.qos(1, global_=True)
+    ch.consume("q", "high", arguments={"x-priority": 1})
+    other.consume("q", "low", no_ack=True)
+    ch.publish(b"1", key="q")
+    ch.nack(ch.expect_delivery(b"1", tag="high").tag)
+    assert ch.expect_delivery(b"1", tag="high").redelivered
+
+
+def test_a_refusal_is_forgotten_with_the_last_consumer(house: House) -> None:
+    """A later one of this channel is asked anew."""
+    ch, other = house.channel(), house.channel()
+    ch.declare_queue("q")
+    ch.qos(1, global_=True)
+    ch.consume("q", "first")
+    ch.publish(b"1", key="q")
+    ch.publish(b"2", key="q")
+    tag = ch.expect_delivery(b"1").tag
+    ch.wait_ready("q", 1)
+    assert other.purge("q") == 1
+    ch.cancel("first")
+    ch.consume("q", "high", arguments={"x-priority": 1})
+    other.consume("q", "low", no_ack=True)
+    ch.nack(tag)
+    assert ch.expect_delivery(b"1", tag="high").redelivered
+
+
+def test_what_a_commit_gives_back_goes_to_others_first(house: House) -> None:
+    """All of it, if it was given back one by one."""
+    ch, other = house.channel(), house.channel()
+    ch.declare_queue("q")
+    ch.call(Tx.Select(), Tx.SelectOk)
+    ch.qos(2, global_=True)
+    ch.consume("q", "high", arguments={"x-priority": 1})
+    other.consume("q", "low", no_ack=True)
+    for body in (b"1", b"2", b"3"):
+        other.publish(body, key="q")
+    tags = [ch.expect_delivery(tag="high").tag for _ in range(2)]
+    other.expect_delivery(b"3")
+    for tag in tags:
+        ch.nack(tag)
+    ch.call(Tx.Commit(), Tx.CommitOk)
+    other.expect_delivery(b"1")
+    other.expect_delivery(b"2")

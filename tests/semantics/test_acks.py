@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from pamqp.commands import Basic, Tx
+from pamqp.commands import Basic
 
 from . import wire
 from .conftest import Bench
@@ -441,66 +441,6 @@ def test_fact_184_the_order_of_turns_is_older_than_the_limit(bench: Bench) -> No
         ch.publish(key=queue)
     for tag in ("b", "c", "a", "b"):
         ch.ack(ch.expect_delivery(tag=tag).tag)
-
-
-@fact(184)
-@pytest.mark.parametrize("how", ["nack", "reject", "recover"])
-def test_fact_184_what_comes_back_goes_to_others_first(bench: Bench, how: str) -> None:
-    """Only then the channel that gave it back has room again, whatever its priority."""
-    ch, other = bench.channel(), bench.channel()
-    queue = bench.name()
-    ch.declare_queue(queue)
-    ch.qos(1, global_=True)
-    ch.consume(queue, "high", arguments={"x-priority": 1})
-    other.consume(queue, "low", no_ack=True)
-    ch.publish(b"1", key=queue)
-    ch.publish(b"2", key=queue)
-    tag = ch.expect_delivery(b"1", tag="high").tag
-    other.expect_delivery(b"2", tag="low")
-    if how == "nack":
-        ch.nack(tag)
-    elif how == "reject":
-        ch.reject(tag)
-    else:
-        ch.call(Basic.Recover(requeue=True), Basic.RecoverOk)
-    assert other.expect_delivery(b"1", tag="low").redelivered
-    ch.publish(b"3", key=queue)
-    ch.expect_delivery(b"3", tag="high")
-
-
-@fact(184)
-def test_fact_184_it_may_come_back_where_nobody_was_refused(bench: Bench) -> None:
-    """A queue that had nothing more for the channel does not know that it is full."""
-    ch, other = bench.channel(), bench.channel()
-    queue = bench.name()
-    ch.declare_queue(queue)
-    ch.qos(1, global_=True)
-    ch.consume(queue, "high", arguments={"x-priority": 1})
-    other.consume(queue, "low", no_ack=True)
-    ch.publish(b"1", key=queue)
-    ch.nack(ch.expect_delivery(b"1", tag="high").tag)
-    assert ch.expect_delivery(b"1", tag="high").redelivered
-
-
-@fact(184)
-def test_fact_184_what_a_commit_gives_back_goes_to_others_first(bench: Bench) -> None:
-    """All of it, if it was given back one by one."""
-    ch, other = bench.channel(), bench.channel()
-    queue = bench.name()
-    ch.declare_queue(queue)
-    ch.call(Tx.Select(), Tx.SelectOk)
-    ch.qos(2, global_=True)
-    ch.consume(queue, "high", arguments={"x-priority": 1})
-    other.consume(queue, "low", no_ack=True)
-    for body in (b"1", b"2", b"3"):
-        other.publish(body, key=queue)
-    tags = [ch.expect_delivery(tag="high").tag for _ in range(2)]
-    other.expect_delivery(b"3")
-    for tag in tags:
-        ch.nack(tag)
-    ch.call(Tx.Commit(), Tx.CommitOk)
-    other.expect_delivery(b"1")
-    other.expect_delivery(b"2")
 
 
 @fact(184, 187)

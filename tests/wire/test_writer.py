@@ -18,7 +18,7 @@ HEADER = b"\x00\x3c\x00\x00\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00"
 
 
 def test_a_delivery_is_prefix_tag_bit_and_address() -> None:
-    out = Outbox()
+    out = Outbox([])
     message = Message(9, b"\x01x\x02rk", 0, HEADER, b"abc", False)
     write_deliver(out, 0x0102, deliver_prefix("ct"), 3, True, message, 4088)
     assert b"".join(out.take()) == (
@@ -30,16 +30,16 @@ def test_a_delivery_is_prefix_tag_bit_and_address() -> None:
 
 
 def test_an_empty_body_has_no_frame() -> None:
-    out = Outbox()
+    out = Outbox([])
     write_content(out, 1, HEADER, b"", 4088)
     assert b"".join(out.take()) == b"\x02\x00\x01\x00\x00\x00\x0e" + HEADER + b"\xce"
 
 
 def test_a_body_of_the_frame_size_is_one_frame_and_one_octet_more_are_two() -> None:
-    out = Outbox()
+    out = Outbox([])
     write_content(out, 1, b"", b"abc", 3)
     assert b"".join(out.take()).count(b"\xce") == 2
-    out = Outbox()
+    out = Outbox([])
     write_content(out, 1, b"", b"abcd", 3)
     assert b"".join(out.take()).endswith(
         b"\x03\x00\x01\x00\x00\x00\x03abc\xce\x03\x00\x01\x00\x00\x00\x01d\xce"
@@ -47,7 +47,7 @@ def test_a_body_of_the_frame_size_is_one_frame_and_one_octet_more_are_two() -> N
 
 
 def test_a_large_body_is_sent_as_it_is() -> None:
-    out = Outbox()
+    out = Outbox([])
     body = bytes(LARGE_BODY_BYTES)
     write_content(out, 1, b"", body, 131064)
     write_ack(out, 1, 2, False)
@@ -59,13 +59,13 @@ def test_a_large_body_is_sent_as_it_is() -> None:
 
 @pytest.mark.parametrize("channel", [1, 0x7FFF, 0x8000, 0xFFFF])
 def test_channel_numbers_have_16_bits(channel: int) -> None:
-    out = Outbox()
+    out = Outbox([])
     write_ack(out, channel, 2, False)
     assert b"".join(out.take())[1:3] == channel.to_bytes(2, "big")
 
 
 def test_confirms() -> None:
-    out = Outbox()
+    out = Outbox([])
     write_ack(out, 1, 2, True)
     write_nack(out, 1, 3, False)
     assert b"".join(out.take()) == (

@@ -75,7 +75,7 @@ def test_deliver(
     size: int,
 ) -> None:
     message, exchange, routing_key, properties_of = made
-    out = Outbox()
+    out = Outbox([])
     write_deliver(out, channel, deliver_prefix(consumer_tag), tag, redelivered, message, size)
     frames = unmarshal_all(b"".join(out.take()))
     method = frames[0][1]
@@ -97,7 +97,7 @@ def test_get_ok(
     size: int,
 ) -> None:
     message, exchange, routing_key, properties_of = made
-    out = Outbox()
+    out = Outbox([])
     write_get_ok(out, channel, tag, redelivered, message, count, size)
     frames = unmarshal_all(b"".join(out.take()))
     method = frames[0][1]
@@ -113,7 +113,7 @@ def test_return(
     made: tuple[Message, str, str, commands.Basic.Properties], channel: int, size: int
 ) -> None:
     message, exchange, routing_key, properties_of = made
-    out = Outbox()
+    out = Outbox([])
     write_return(out, channel, 312, b"NO_ROUTE", message, size)
     frames = unmarshal_all(b"".join(out.take()))
     method = frames[0][1]
@@ -125,7 +125,7 @@ def test_return(
 
 @given(CHANNELS, tags, st.booleans())
 def test_ack_and_nack(channel: int, tag: int, multiple: bool) -> None:
-    out = Outbox()
+    out = Outbox([])
     write_ack(out, channel, tag, multiple)
     write_nack(out, channel, tag, multiple)
     (first, ack), (second, nack) = unmarshal_all(b"".join(out.take()))
