@@ -47,7 +47,6 @@ class SegmentOutbox:
 
     __slots__ = (
         "_named",
-        "_sizes",
         "appended",
         "messages_max",
         "parts",
@@ -66,9 +65,8 @@ class SegmentOutbox:
         self.writes: list[SegmentWrite] = []
         self.appended: list[Segment] = []
         self.parts: list[SegmentPart] = []
-        # Files that are to go, and what is left of them.
-        self.unlinks: list[str] = []
-        self._sizes: dict[str, int] = {}
+        # Files that are to go, in order, and what is left of them.
+        self.unlinks: dict[str, int] = {}
         # So many of them were to go before the last batch was taken.
         self._named: i64 = 0
         self.set_aside: list[str] = []
@@ -82,8 +80,7 @@ class SegmentOutbox:
 
     def unlink(self, segment: Segment) -> None:
         """This file is to go."""
-        self.unlinks.append(segment.name)
-        self._sizes[segment.name] = segment.size
+        self.unlinks[segment.name] = segment.size
 
     def hand_over(self, batch: Batch, is_awaited: bool) -> None:
         """All is the batch's, but most of the files that go: that takes time."""
@@ -100,25 +97,23 @@ class SegmentOutbox:
             for chunk in write.chunks:
                 left += len(chunk)
         count: i64 = self._named if is_awaited else len(self.unlinks)
-        for name in self.unlinks[:count]:
-            size: i64 = self._sizes.get(name, 0)
+        for name, size in list(self.unlinks.items())[:count]:
             if size > left:
                 if left > 0:
                     # It gets shorter, so that it is soon gone.
-                    self._sizes[name] = size - left
+                    self.unlinks[name] = size - left
                     batch.cuts.append((name, int(size - left)))
                 break
             left -= size + GOING_FILE_BYTES
             batch.unlinks.append(name)
-        del self.unlinks[: len(batch.unlinks)]
         for name in batch.unlinks:
-            self._sizes.pop(name, None)
+            del self.unlinks[name]
         self._named = len(self.unlinks)
 
     def take_back(self, batch: Batch) -> None:
-        """The batch was refused: its files come before those of since."""
+        """The batch was refused: its files come before those of since, and go at once."""
         self.writes = batch.segments + self.writes
-        self.unlinks = batch.unlinks + self.unlinks
+        self.unlinks = {**dict.fromkeys(batch.unlinks, 0), **self.unlinks}
         self.set_aside = batch.set_aside + self.set_aside
         self.refused = {}
         for write in self.writes:
@@ -153,14 +148,14 @@ class SegmentOutbox:
         awaiting = self.awaiting()
         batch.unlinks = [name for name in self.unlinks if name not in awaiting]
         batch.set_aside = [name for name in self.set_aside if name not in awaiting]
-        self.unlinks = [name for name in self.unlinks if name in awaiting]
+        self.unlinks = {name: left for name, left in self.unlinks.items() if name in awaiting}
         self.set_aside = [name for name in self.set_aside if name in awaiting]
         self._named = 0
 
     def prune(self) -> list[SegmentPart]:
         """Forget what waits to be written to segments that are to go; the parts that would have
         named it, whose messages are all done with."""
-        doomed = dict.fromkeys(self.unlinks + self.set_aside, True)
+        doomed = dict.fromkeys([*self.unlinks, *self.set_aside], True)
         is_new: dict[str, bool] = {}
         for write in self.writes:
             if write.name in doomed:

@@ -197,6 +197,13 @@ class NaiveTransaction:
     )
     settles: list[tuple[list[NaiveDelivery], Outcome]] = field(default_factory=list)
 
+    def settle(self, deliveries: list[NaiveDelivery], outcome: Outcome) -> None:
+        """What is settled the same way in a row is settled at once, oldest first."""
+        if self.settles and self.settles[-1][1] == outcome:
+            before, _ = self.settles.pop()
+            deliveries = sorted([*before, *deliveries], key=lambda each: each.tag)
+        self.settles.append((deliveries, outcome))
+
     def taken(self) -> list[NaiveDelivery]:
         """What was settled and is not committed."""
         return [delivery for deliveries, _ in self.settles for delivery in deliveries]
@@ -242,10 +249,12 @@ class NaiveChannel:
         return tag
 
     def set_limit(self, limit: int) -> None:
-        """basic.qos with global: what is out counts from now on, or does not."""
+        """basic.qos with global: where there was no limit, what is out counts from now on; with no
+        limit nothing does."""
+        if limit == 0 or self.limit == 0:
+            for delivery in self.held():
+                delivery.limited = limit != 0
         self.limit = limit
-        for delivery in self.held():
-            delivery.limited = limit != 0
 
     def take(self, tag: int, multiple: bool) -> list[NaiveDelivery] | None:
         """Deliveries that are to be settled, oldest first; None for a tag that is not out."""
@@ -260,7 +269,7 @@ class NaiveChannel:
     def settle(self, deliveries: list[NaiveDelivery], outcome: Outcome) -> None:
         """Settle now, or at the commit."""
         if self.transaction is not None:
-            self.transaction.settles.append((deliveries, outcome))
+            self.transaction.settle(deliveries, outcome)
         else:
             self.finish(deliveries, outcome)
 

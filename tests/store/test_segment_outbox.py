@@ -9,19 +9,19 @@ from tests.store.fake_disk import FakeDisk
 from tests.store.test_backlog import SegmentStore
 
 
-def large_segment(store: SegmentStore) -> int:
-    """A segment of some 24 MiB; its size."""
+def large_segment() -> tuple[SegmentStore, int]:
+    """A store with a segment of some 24 MiB; its size."""
+    store = SegmentStore(FakeDisk())
     entries = store.put(1, 2, 3)
     for entry in entries:
         entry.message.body = bytes(8 << 20)
     store.move(entries)
     store.commit()
-    return len(store.disk.read(segment_name(1, 1)))
+    return store, len(store.disk.read(segment_name(1, 1)))
 
 
 def test_a_large_file_goes_in_pieces_and_holds_up_nobody() -> None:
-    store = SegmentStore(FakeDisk())
-    size = large_segment(store)
+    store, size = large_segment()
     store.log.close()
     store.journal.define(b"somebody", b"waits")
     batch = store.commit()
@@ -45,8 +45,7 @@ def test_a_large_file_goes_in_pieces_and_holds_up_nobody() -> None:
 
 
 def test_a_file_that_was_cut_is_not_missed_after_a_crash() -> None:
-    store = SegmentStore(FakeDisk())
-    large_segment(store)
+    store, _ = large_segment()
     store.log.close()
     store.commit()
     assert store.segments() != []
@@ -69,8 +68,7 @@ def test_a_file_that_is_copied_is_not_cut() -> None:
 
 
 def test_what_a_batch_writes_lets_as_much_go() -> None:
-    store = SegmentStore(FakeDisk())
-    size = large_segment(store)
+    store, size = large_segment()
     store.backlog.drop_unread()
     store.journal.define(b"somebody", b"waits")
     batch = store.commit()
