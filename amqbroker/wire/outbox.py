@@ -20,8 +20,8 @@ LARGE_BODY_BYTES: Final = 16_384
 # all of its bytes once more.
 GROWN_FROM_BYTES: Final = 4_096
 # What all outboxes together keep of such buffers: at most 8 MiB.
-GROWN_BUFFERS_MAX: Final = 32
-GROWN_BUFFER_MAX_BYTES: Final = 131_072
+GROWN_BUFFERS_MAX: Final = 16
+GROWN_BUFFER_MAX_BYTES: Final = 262_144
 
 
 @final
