@@ -27,8 +27,8 @@ SETTLED: Final = (
 IN_SEGMENT: Final = -1
 
 # What objects cost besides the bytes in them, measured on CPython 3.11 with compiled classes.
-MESSAGE_OVERHEAD_BYTES: Final = 208
-ENTRY_OVERHEAD_BYTES: Final = 168
+MESSAGE_OVERHEAD_BYTES: Final = 190
+ENTRY_OVERHEAD_BYTES: Final = 150
 
 
 @final

@@ -204,6 +204,15 @@ class NaiveTransaction:
             deliveries = sorted([*before, *deliveries], key=lambda each: each.tag)
         self.settles.append((deliveries, outcome))
 
+    def can_settle(self, outcome: Outcome) -> bool:
+        """Whether one commit with this as well has an order that does not depend on who is served
+        when. What comes back after an ack may be too late: the ack gave others their room, and they
+        took what there was."""
+        before = [each for _, each in self.settles]
+        if before and before[-1] == outcome:
+            before.pop()
+        return outcome != "requeue" or all(each == "reject" for each in before)
+
     def taken(self) -> list[NaiveDelivery]:
         """What was settled and is not committed."""
         return [delivery for deliveries, _ in self.settles for delivery in deliveries]

@@ -620,6 +620,8 @@ class NodeMachine(RuleBasedStateMachine):
             method = Basic.Nack(tag, multiple, requeue)
         else:
             method, multiple = Basic.Reject(tag, requeue), False
+        if channel.transaction is not None and not channel.transaction.can_settle(outcome):
+            return
         answers = self.say(channel, method)
         deliveries = channel.take(tag, multiple)
         if deliveries is None:
