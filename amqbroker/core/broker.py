@@ -18,6 +18,7 @@ from amqbroker.config import Config
 from amqbroker.core import log
 from amqbroker.core.ack_timeouts import watch_consumer
 from amqbroker.core.alarms import Alarms
+from amqbroker.core.consumer import tag_of
 from amqbroker.core.discard import DeadLettering
 from amqbroker.core.events import Events
 from amqbroker.core.line import Line
@@ -188,7 +189,8 @@ class Broker:
             self.timers.cancel(queue.expiry)
             queue.expiry = None
         count = queue.delete()
-        for consumer in list(queue.consumers.all):
+        # Each channel hears of its own in the order of their tags, as from RabbitMQ.
+        for consumer in sorted(queue.consumers.all, key=tag_of):
             queue.consumers.remove(consumer)
             channel = consumer.channel
             channel.consumers.pop(consumer.tag, None)

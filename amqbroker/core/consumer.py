@@ -250,3 +250,8 @@ class Consumers:
 def left_at(consumer: Consumer) -> int:
     """The sort key of a channel's consumers that are blocked."""
     return consumer.blocked_at
+
+
+def tag_of(consumer: Consumer) -> str:
+    """The sort key of consumers that are told of something one after the other."""
+    return consumer.tag

@@ -342,6 +342,18 @@ def test_fact_189_capable_clients_hear_of_a_deleted_queue(bench: Bench) -> None:
 
 
 @fact(189)
+def test_fact_189_several_consumers_are_told_in_the_order_of_their_tags(bench: Bench) -> None:
+    ch = bench.channel()
+    queue = bench.name()
+    ch.declare_queue(queue)
+    for tag in ("t9", "b", "t10", "a"):
+        ch.consume(queue, tag)
+    bench.channel().delete_queue(queue)
+    tags = [ch.expect(Basic.Cancel).consumer_tag for _ in range(4)]
+    assert tags == ["a", "b", "t10", "t9"]
+
+
+@fact(189)
 @differs_on_reference("3.10 ends the connection with 503")
 def test_fact_189_an_answer_to_cancel_is_tolerated(bench: Bench) -> None:
     ch = bench.channel()
