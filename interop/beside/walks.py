@@ -620,8 +620,10 @@ class _Walker:
         client.channel.recover()
 
     def qos(self, client: _Client, count: int, everywhere: bool) -> None:
-        # RabbitMQ counts what was got before, and does not take it back when it is settled.
-        client.channel.qos(count, everywhere=everywhere and not client.has_got)
+        # RabbitMQ counts what was got before, and does not take it back when it is settled; and it
+        # takes back what a transaction has settled before, which it has not counted.
+        is_counted = not client.has_got and not client.held
+        client.channel.qos(count, everywhere=everywhere and is_counted)
 
     def confirm(self, client: _Client) -> None:
         client.channel.confirm()

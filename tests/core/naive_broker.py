@@ -192,9 +192,8 @@ class NaiveDelivery:
 class NaiveTransaction:
     """What waits for the commit."""
 
-    publishes: list[tuple[bytes, bool, float | None, list[NaiveQueue]]] = field(
-        default_factory=list
-    )
+    # To queues by their names: one may have gone by then, or come again.
+    publishes: list[tuple[bytes, bool, float | None, list[str]]] = field(default_factory=list)
     settles: list[tuple[list[NaiveDelivery], Outcome]] = field(default_factory=list)
 
     def settle(self, deliveries: list[NaiveDelivery], outcome: Outcome) -> None:
@@ -233,6 +232,8 @@ class NaiveChannel:
     publish_seq: int | None = None  # None: not in confirm mode
     confirmed: int = 0
     refused: set[int] = field(default_factory=set)
+    # What was just settled gives room to one consumer after the other; each takes what there is.
+    gives_room_in_turns: bool = False
 
     def held(self) -> list[NaiveDelivery]:
         """All that is not settled for good."""
@@ -284,6 +285,11 @@ class NaiveChannel:
 
     def finish(self, deliveries: list[NaiveDelivery], outcome: Outcome) -> None:
         """Settle for good."""
+        self.gives_room_in_turns = (
+            self.gives_room_in_turns
+            or len({delivery.consumer for delivery in deliveries}) > 1
+            or any(delivery.limited for delivery in deliveries)
+        )
         for delivery in deliveries:
             delivery.queue.outstanding -= 1
             if delivery.consumer is not None:
@@ -293,13 +299,14 @@ class NaiveChannel:
             elif outcome == "reject":
                 delivery.queue.die(delivery.message)
 
-    def commit(self, now: float) -> None:
+    def commit(self, present: dict[str, NaiveQueue], now: float) -> None:
         """Publishes first, then what was settled."""
         assert self.transaction is not None
         transaction, self.transaction = self.transaction, NaiveTransaction()
-        for body, persistent, lifetime, queues in transaction.publishes:
-            for queue in queues:
-                queue.publish(body, persistent, now, lifetime)
+        for body, persistent, lifetime, names in transaction.publishes:
+            for name in names:
+                if name in present:
+                    present[name].publish(body, persistent, now, lifetime)
         for deliveries, outcome in transaction.settles:
             self.finish(deliveries, outcome)
 

@@ -185,3 +185,19 @@ def what_comes_and_what_comes_back(s: Stage) -> None:
     s.publish(ch, s.q(), "2")
     ch.commit()
     s.settle()
+
+
+@scenario
+def limit_of_the_channel_set_within(s: Stage) -> None:
+    """Whether what is settled, but not committed, counts."""
+    ch = s.channel()
+    ch.declare(s.q())
+    ch.select()
+    ch.consume(s.q())
+    s.publish(s.channel(), s.q(), "1", "2")
+    ch.ack(1)
+    ch.qos(2, everywhere=True)
+    s.publish(s.channel(), s.q(), "3", "4", "5")
+    ch.commit()
+    s.settle()
+    s.counts(s.q())
