@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pika
@@ -52,6 +53,26 @@ def test_two_do_not_meet() -> None:
         assert one.port != other.port
         say_hello(one.url)
         assert say_hello(other.url) == b"world"
+
+
+def send_and_get(url: str, octet: bytes) -> None:
+    """Messages of one octet, again and again, come out as they came in."""
+    body = octet * 100_000
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        channel = connection.channel()
+        channel.queue_declare("many")
+        for _ in range(200):
+            channel.basic_publish("", "many", body)
+        for _ in range(200):
+            assert channel.basic_get("many", auto_ack=True)[2] == body
+
+
+def test_two_that_read_at_once_do_not_mix() -> None:
+    with broker() as one, broker() as other, ThreadPoolExecutor() as threads:
+        sends = [threads.submit(send_and_get, one.url, b"1")]
+        sends.append(threads.submit(send_and_get, other.url, b"2"))
+        for send in sends:
+            send.result()
 
 
 def test_settings_are_those_of_the_file() -> None:

@@ -4,10 +4,10 @@ An asyncio protocol, not a pair of anyio tasks: bytes reach the node in the call
 and what the node answers is written at the end of the turn, so that a message passes the event loop
 twice and not five times (docs/PERFORMANCE.md has the figures).
 
-Reading: all sockets are read into one buffer, which stays in the processor's cache. A read is
-handed to the node in slices, one a turn, so that a publisher that never waits takes no more than
-its share. While a slice waits, or the node asks for a pause, the socket is not read, and the peer
-feels it.
+Reading: all sockets of a node are read into one buffer, which stays in the processor's cache. A
+read is handed to the node in slices, one a turn, so that a publisher that never waits takes no more
+than its share. While a slice waits, or the node asks for a pause, the socket is not read, and the
+peer feels it.
 
 Writing: the node's output is taken only when the socket has accepted the output before; until then
 it is the node that holds it, and its consumers wait.
@@ -44,9 +44,6 @@ CLOSE_TIMEOUT_S: Final = 1.0
 FILES_LEFT_MIN: Final = 64
 
 logger = logging.getLogger("amqbroker")
-
-# Where sockets are read: what is in it is copied out before anybody else reads.
-read_buffer: Final = memoryview(bytearray(READ_BYTES))
 
 
 @final
@@ -99,15 +96,16 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the socket is to be read."""
-        return read_buffer
+        return self._runner.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """The socket was read."""
+        data = self._runner.read_buffer
         step = SLICE_BYTES
         if nbytes > step and self._runner.node.awaits_large_frame(self.id):
             step = nbytes
         starts = range(0, nbytes, step)
-        self._slices = [bytes(read_buffer[at : min(at + step, nbytes)]) for at in reversed(starts)]
+        self._slices = [bytes(data[at : min(at + step, nbytes)]) for at in reversed(starts)]
         # After a large read libuv would read on, up to 32 times, before anybody else has a turn.
         if self._hand_on() or nbytes > SLICE_BYTES:
             self._runner.waiting[self.id] = self

@@ -28,7 +28,7 @@ from amqbroker.core.logins import PasswordCheck
 from amqbroker.core.memory import ReadRequest
 from amqbroker.errors import DiskError, DiskFullError
 from amqbroker.node import Node, PeerInfo
-from amqbroker.server.connection import YIELD_S
+from amqbroker.server.connection import READ_BYTES, YIELD_S
 from amqbroker.store.files import Done
 from amqbroker.store.journal import Batch
 
@@ -62,6 +62,9 @@ class Runner:
         self._reads = anyio.CapacityLimiter(READ_THREADS)
         self.loop = asyncio.get_running_loop()
         self.connections: dict[int, Connection] = {}
+        # Where sockets are read. What is in it is copied out before this loop reads another one;
+        # a loop that reads lets other threads run, which may have a node, too.
+        self.read_buffer = memoryview(bytearray(READ_BYTES))
         # Connections that are not read for now.
         self.waiting: dict[int, Connection] = {}
         self._next_id = 1
