@@ -66,7 +66,7 @@ def drop_expired(queue: Queue, drops_max: i64, with_new: bool) -> i64:
             break
         on_disk = ready.paged and not ready.is_loaded()
         if on_disk:
-            if not _segment_has_expired(queue, line, wall_ms):
+            if not _segment_has_expired(queue, line, wall_ms, with_new):
                 break
         else:
             entry = ready.head()
@@ -87,9 +87,9 @@ def drop_expired(queue: Queue, drops_max: i64, with_new: bool) -> i64:
     return drops
 
 
-def _segment_has_expired(queue: Queue, line: Line, wall_ms: i64) -> bool:
+def _segment_has_expired(queue: Queue, line: Line, wall_ms: i64, with_new: bool) -> bool:
     """Whether the line's next segment can be dropped unread, as all of it has expired. If some of
-    it has, ask for its head."""
+    it has, or was not offered to consumers yet and must be, ask for its head."""
     backlog = line.backlog
     assert backlog is not None, queue.name
     segment = backlog.next_segment()
@@ -99,6 +99,7 @@ def _segment_has_expired(queue: Queue, line: Line, wall_ms: i64) -> bool:
         queue.rules.dead_letter_exchange is None
         and segment.expires_until != 0
         and segment.expires_until <= wall_ms
+        and (with_new or segment.last < line.seen_index)
     ):
         return True
     queue.wants_head = True

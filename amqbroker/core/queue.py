@@ -302,6 +302,7 @@ class Queue:
             if self._has_surplus():
                 limit = 0
         sent: i64 = 0
+        awaits_head = False
         while sent < limit:
             if has_rules:
                 drops += drop_expired(self, drops_max - drops, False)
@@ -310,7 +311,11 @@ class Queue:
             if has_levels:
                 line = self.first_line()
             ready = line.ready
-            if ready.count == 0 or (ready.paged and not ready.is_loaded()):
+            if ready.count == 0:
+                break
+            if ready.paged and not ready.is_loaded():
+                # What is behind it was not offered to those who have room, either.
+                awaits_head = consumers.can_any_take()
                 break
             consumer = consumers.next()
             if consumer is None:
@@ -320,7 +325,7 @@ class Queue:
             consumer.send(ready.take())
             sent += 1
         if has_rules:
-            if sent < DELIVERIES_A_TURN and not self._has_surplus():
+            if sent < DELIVERIES_A_TURN and not awaits_head and not self._has_surplus():
                 drops += self._drop_rest(drops_max - drops)
             if not self.holds_back and not self.is_overdue:
                 set_head_timer(self)

@@ -203,13 +203,17 @@ class NaiveTransaction:
             deliveries = sorted([*before, *deliveries], key=lambda each: each.tag)
         self.settles.append((deliveries, outcome))
 
-    def can_settle(self, outcome: Outcome) -> bool:
+    def can_settle(self, deliveries: list[NaiveDelivery], outcome: Outcome) -> bool:
         """Whether one commit with this as well has an order that does not depend on who is served
         when. What comes back after an ack may be too late: the ack gave others their room, and they
-        took what there was."""
+        took what there was. An ack of several consumers serves them in between."""
         before = [each for _, each in self.settles]
+        together = list(deliveries)
         if before and before[-1] == outcome:
             before.pop()
+            together.extend(self.settles[-1][0])
+        if outcome == "ack":
+            return len({delivery.consumer for delivery in together}) <= 1
         return outcome != "requeue" or all(each == "reject" for each in before)
 
     def taken(self) -> list[NaiveDelivery]:
@@ -266,7 +270,7 @@ class NaiveChannel:
                 delivery.limited = limit != 0
         self.limit = limit
 
-    def take(self, tag: int, multiple: bool) -> list[NaiveDelivery] | None:
+    def named(self, tag: int, multiple: bool) -> list[NaiveDelivery] | None:
         """Deliveries that are to be settled, oldest first; None for a tag that is not out."""
         if multiple and tag == 0:
             tags = list(self.unacked)
@@ -274,7 +278,12 @@ class NaiveChannel:
             return None
         else:
             tags = [each for each in self.unacked if each == tag or (multiple and each < tag)]
-        return [self.unacked.pop(each) for each in sorted(tags)]
+        return [self.unacked[each] for each in sorted(tags)]
+
+    def take(self, deliveries: list[NaiveDelivery]) -> None:
+        """These are not out any more."""
+        for delivery in deliveries:
+            del self.unacked[delivery.tag]
 
     def settle(self, deliveries: list[NaiveDelivery], outcome: Outcome) -> None:
         """Settle now, or at the commit."""

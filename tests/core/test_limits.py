@@ -158,6 +158,19 @@ def test_what_comes_while_it_is_read_does_not_add_to_it() -> None:
     assert ch.get_bodies("q") == [b"8", b"a", b"b"]
 
 
+def test_what_comes_while_the_head_is_read_is_offered_to_who_has_room() -> None:
+    """A time to live of 0 is "now or never", and there is room now."""
+    house, ch = on_disk(3)
+    assert house.queue("q").line.ready.on_disk == 3
+    house.paused = True
+    ch.send(Basic.Consume(queue="q", consumer_tag="c"))
+    ch.publish(b"n", key="q", properties=lives(0))
+    house.paused = False
+    ch.expect(Basic.ConsumeOk)
+    for body in (b"0", b"1", b"2", b"n"):
+        ch.expect_delivery(body)
+
+
 def test_what_was_purged_meanwhile_is_not_too_much() -> None:
     house, ch, tags = outrun()
     house.disk_is_slow = True

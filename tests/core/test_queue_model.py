@@ -624,10 +624,11 @@ class NodeMachine(RuleBasedStateMachine):
             method = Basic.Nack(tag, multiple, requeue)
         else:
             method, multiple = Basic.Reject(tag, requeue), False
-        if channel.transaction is not None and not channel.transaction.can_settle(outcome):
+        deliveries = channel.named(tag, multiple)
+        transaction = channel.transaction
+        if transaction is not None and not transaction.can_settle(deliveries or [], outcome):
             return
         answers = self.say(channel, method)
-        deliveries = channel.take(tag, multiple)
         if deliveries is None:
             assert [type(item) for item in answers] == [ChannelMethods.Close]
             self.wires[channel].send(ChannelMethods.CloseOk())
@@ -635,6 +636,7 @@ class NodeMachine(RuleBasedStateMachine):
             self.model.close_channel(channel)
         else:
             assert answers == []
+            channel.take(deliveries)
             channel.settle(deliveries, outcome)
         self.settle()
 
