@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # What one connection may put into a turn. Messages larger than that are cheaper in few large
 # slices.
 SLICE_BYTES: Final = 65_536
+# What is read at once: as much as libuv would, so that a fast publisher costs few reads.
 READ_BYTES: Final = 4 * SLICE_BYTES
 # The longest that a publisher is held back for the sake of consumers that it outruns, after each
 # whole slice. One that sends less at a time is not.
@@ -100,12 +101,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """The socket was read."""
-        data = self._runner.read_buffer
+        data = self._runner.read_buffer[:nbytes]
         step = SLICE_BYTES
         if nbytes > step and self._runner.node.awaits_large_frame(self.id):
             step = nbytes
         starts = range(0, nbytes, step)
-        self._slices = [bytes(data[at : min(at + step, nbytes)]) for at in reversed(starts)]
+        self._slices = [bytes(data[at : at + step]) for at in reversed(starts)]
         # After a large read libuv would read on, up to 32 times, before anybody else has a turn.
         if self._hand_on() or nbytes > SLICE_BYTES:
             self._runner.waiting[self.id] = self
