@@ -1,8 +1,7 @@
 """The output buffer of one connection.
 
-Small frames are written one after the other into `small`, which is closed off as a piece now and
-then. A large body is not copied: it becomes a piece of its own, and the edge sends the pieces in
-order.
+Small frames are written one after the other into `small`. A large body is not copied: `small` is
+closed off as a piece, the body becomes a piece of its own, and the edge sends the pieces in order.
 
 Invariant: `size` is the sum of the closed pieces; everything written comes out once, in order.
 """
