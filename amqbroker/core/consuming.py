@@ -179,9 +179,7 @@ def resume_gets(queue: Queue) -> None:
         channel.waiting_get = None
         channel.waiting_position = 0
         _answer_get(channel, queue, held.no_ack)
-        deferred = channel.deferred
-        channel.deferred = []
-        channel.client.run(deferred)
+        channel.client.run(channel.take_deferred())
 
 
 def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
