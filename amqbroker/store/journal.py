@@ -206,6 +206,8 @@ class Journal:
             for segment in state.segments:
                 dropped += segment.live()
                 self.segments.unlink(segment)
+                # A crash may have kept that the queue is gone, and lost that its segments are.
+                self.segments.forget(segment)
         self._queue_states = {}
         return dropped
 
