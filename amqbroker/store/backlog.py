@@ -486,7 +486,6 @@ class Backlog:
         self.forget_read()
         for segment in self.segments:
             self._outbox.unlink(segment)
-            self._outbox.forget(segment)
         self.segments = []
         self.unread = 0
         self.unread_bytes = 0
@@ -526,10 +525,9 @@ class Backlog:
         outbox = self._outbox
         if segment.is_damaged:
             # Somebody may want to look at it.
-            outbox.set_aside.append(segment.name)
+            outbox.keep_aside(segment)
         else:
             outbox.unlink(segment)
-        outbox.forget(segment)
         place = i64(self.segments.index(segment))
         del self.segments[place]
         if place < self._at:

@@ -206,8 +206,6 @@ class Journal:
             for segment in state.segments:
                 dropped += segment.live()
                 self.segments.unlink(segment)
-                # A crash may have kept that the queue is gone, and lost that its segments are.
-                self.segments.forget(segment)
         self._queue_states = {}
         return dropped
 
@@ -353,13 +351,10 @@ class Journal:
         self, taken: Taken, chunks: list[bytes], sync: bool, starts_file: bool, is_awaited: bool
     ) -> Batch:
         outbox = self.segments
-        number = self._file.number
-        # While segments wait for room, entries may be on disk in old journal files only.
-        keeps_files = taken.relieves and bool(outbox.writes)
-        if self._starts_again:
-            # Nothing is written, so the file before is still the last one that is there.
-            number -= 1
-            keeps_files = True
+        # While segments wait for room, entries may be on disk in old journal files only. And if
+        # nothing is written, the file before one that was refused is still the last one.
+        keeps_files = self._starts_again or (taken.relieves and bool(outbox.writes))
+        number = self._file.number - (1 if self._starts_again else 0)
         deletable = [] if keeps_files else self._take_deletable(taken)
         snapshot: bytes | None = None
         if deletable and deletable[-1] >= self._covered:
@@ -442,10 +437,7 @@ class Journal:
 
     def wanted_bytes(self) -> int:
         """About how much room is needed for all that waits."""
-        size: int = self.pending_bytes
-        for write in self.segments.writes:
-            size += sum(map(len, write.chunks))
-        return size
+        return self.pending_bytes + self.segments.waiting_bytes()
 
     def failed(self, reason: str) -> None:
         """The edge could not write or sync the batch: the journal is broken for good."""
