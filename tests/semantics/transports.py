@@ -214,6 +214,10 @@ class NodeBroker(Broker):
         self._batch: Batch | None = None
         self._start()
 
+    def __del__(self) -> None:
+        if hasattr(self, "node"):
+            self.node.let_go()
+
     def _start(self) -> None:
         journal, recovered = self._disk.open()
         self.node = Node(
@@ -329,6 +333,7 @@ class NodeBroker(Broker):
         self._connections.clear()
         self._batch = None
         self.now += 1.0
+        self.node.let_go()
         self._start()
 
     def measured(self, *, memory_is_low: bool = False, disk_is_low: bool = False) -> None:
