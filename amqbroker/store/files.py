@@ -191,10 +191,11 @@ class RealDisk:
                 os.close(descriptor)
 
     def shorten(self, name: str, size: int) -> None:
-        """Cut a file that nobody needs."""
+        """Cut a file that nobody needs; a backup may have it too, and need it whole."""
         path = self._folder / name
         with _os_errors(path, "cut"):
-            os.truncate(path, size)
+            if path.stat().st_nlink == 1:
+                os.truncate(path, size)
 
     def rename(self, old: str, new: str) -> None:
         """Give a file the name of another, which is replaced."""

@@ -206,6 +206,8 @@ class Journal:
             for segment in state.segments:
                 dropped += segment.live()
                 self.segments.unlink(segment)
+                # A crash may have kept that the queue is gone, and lost that its segments are.
+                self.segments.forget(segment)
         self._queue_states = {}
         return dropped
 
@@ -351,13 +353,19 @@ class Journal:
         self, taken: Taken, chunks: list[bytes], sync: bool, starts_file: bool, is_awaited: bool
     ) -> Batch:
         outbox = self.segments
+        number = self._file.number
         # While segments wait for room, entries may be on disk in old journal files only.
-        deletable = [] if taken.relieves and outbox.writes else self._take_deletable(taken)
+        keeps_files = taken.relieves and bool(outbox.writes)
+        if self._starts_again:
+            # Nothing is written, so the file before is still the last one that is there.
+            number -= 1
+            keeps_files = True
+        deletable = [] if keeps_files else self._take_deletable(taken)
         snapshot: bytes | None = None
         if deletable and deletable[-1] >= self._covered:
             snapshot = self._encode_snapshot()
             self._covered = self._file.number
-        batch = Batch(self._file.number, chunks, starts_file, snapshot, deletable)
+        batch = Batch(number, chunks, starts_file, snapshot, deletable)
         if taken.relieves:
             outbox.hand_over_idle(batch)
             self._in_flight = RELIEF

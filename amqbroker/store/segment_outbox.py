@@ -82,6 +82,12 @@ class SegmentOutbox:
         """This file is to go."""
         self.unlinks[segment.name] = segment.size
 
+    def forget(self, segment: Segment) -> None:
+        """This file goes: a start need not look for it, whatever it knows of what was settled."""
+        if segment.count > 0:
+            segment.forget()
+            self.parts.append(segment.part(segment.last + 1))
+
     def hand_over(self, batch: Batch, is_awaited: bool) -> None:
         """All is the batch's, but most of the files that go: that takes time."""
         batch.segments = self.writes

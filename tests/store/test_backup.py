@@ -238,6 +238,20 @@ def test_files_that_go_during_a_backup_are_in_it(folder: Folder, tmp_path: Path)
     assert numbers(tmp_path / "copy") == EXPECTED
 
 
+def test_a_segment_that_goes_afterwards_is_whole_in_the_copy(tmp_path: Path) -> None:
+    """Large segments get shorter before they go, and a link has the same bytes."""
+    folder = Folder(tmp_path / "data")
+    folder.page_out(folder.publish(b"0" + bytes(9 << 20), b"1" + bytes(9 << 20)))
+    folder.log.backlog.seal()
+    folder.publish(b"l")
+    assert folder.back_up(tmp_path / "copy").linked == 1
+    folder.log.close()
+    while folder.data.journal.due(1):
+        anyio.run(folder.write)
+    assert os.listdir(folder.path / "queues") == []
+    assert numbers(tmp_path / "copy") == [b"0", b"1", b"l"]
+
+
 def test_no_batch_is_written_while_names_are_noted(folder: Folder) -> None:
     async def run() -> None:
         entry = Entry(make_message(b"x"), 1, folder.log.next_index)
