@@ -214,10 +214,6 @@ class NodeBroker(Broker):
         self._batch: Batch | None = None
         self._start()
 
-    def __del__(self) -> None:
-        if hasattr(self, "node"):
-            self.node.let_go()
-
     def _start(self) -> None:
         journal, recovered = self._disk.open()
         self.node = Node(
