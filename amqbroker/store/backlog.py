@@ -486,7 +486,6 @@ class Backlog:
         self.forget_read()
         for segment in self.segments:
             self._outbox.unlink(segment)
-            self._forget(segment)
         self.segments = []
         self.unread = 0
         self.unread_bytes = 0
@@ -526,10 +525,9 @@ class Backlog:
         outbox = self._outbox
         if segment.is_damaged:
             # Somebody may want to look at it.
-            outbox.set_aside.append(segment.name)
+            outbox.keep_aside(segment)
         else:
             outbox.unlink(segment)
-        self._forget(segment)
         place = i64(self.segments.index(segment))
         del self.segments[place]
         if place < self._at:
@@ -537,12 +535,6 @@ class Backlog:
         elif place == self._at:
             self._begin_segment()
         return True
-
-    def _forget(self, segment: Segment) -> None:
-        """The file goes: a start need not look for it, whatever it knows of what was settled."""
-        if segment.count > 0:
-            segment.forget()
-            self._outbox.parts.append(segment.part(segment.last + 1))
 
     def _go_on(self) -> None:
         """Read the next segment."""

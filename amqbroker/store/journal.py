@@ -209,6 +209,13 @@ class Journal:
         self._queue_states = {}
         return dropped
 
+    def let_go(self) -> None:
+        """Nobody will write this journal any more: it forgets what it was to write."""
+        self.appended = []
+        self._redelivered = []
+        self._rewrites = []
+        self._taken = None
+
     def define(self, key: bytes, value: bytes) -> i64:
         """Make or replace a definition; the position to wait for."""
         return self._define(key, value)
@@ -351,13 +358,16 @@ class Journal:
         self, taken: Taken, chunks: list[bytes], sync: bool, starts_file: bool, is_awaited: bool
     ) -> Batch:
         outbox = self.segments
-        # While segments wait for room, entries may be on disk in old journal files only.
-        deletable = [] if taken.relieves and outbox.writes else self._take_deletable(taken)
+        # While segments wait for room, entries may be on disk in old journal files only. And if
+        # nothing is written, the file before one that was refused is still the last one.
+        keeps_files = self._starts_again or (taken.relieves and bool(outbox.writes))
+        number = self._file.number - (1 if self._starts_again else 0)
+        deletable = [] if keeps_files else self._take_deletable(taken)
         snapshot: bytes | None = None
         if deletable and deletable[-1] >= self._covered:
             snapshot = self._encode_snapshot()
             self._covered = self._file.number
-        batch = Batch(self._file.number, chunks, starts_file, snapshot, deletable)
+        batch = Batch(number, chunks, starts_file, snapshot, deletable)
         if taken.relieves:
             outbox.hand_over_idle(batch)
             self._in_flight = RELIEF
@@ -434,10 +444,7 @@ class Journal:
 
     def wanted_bytes(self) -> int:
         """About how much room is needed for all that waits."""
-        size: int = self.pending_bytes
-        for write in self.segments.writes:
-            size += sum(map(len, write.chunks))
-        return size
+        return self.pending_bytes + self.segments.waiting_bytes()
 
     def failed(self, reason: str) -> None:
         """The edge could not write or sync the batch: the journal is broken for good."""

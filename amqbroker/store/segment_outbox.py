@@ -81,6 +81,22 @@ class SegmentOutbox:
     def unlink(self, segment: Segment) -> None:
         """This file is to go."""
         self.unlinks[segment.name] = segment.size
+        self._forget(segment)
+
+    def keep_aside(self, segment: Segment) -> None:
+        """This file is to get another name."""
+        self.set_aside.append(segment.name)
+        self._forget(segment)
+
+    def _forget(self, segment: Segment) -> None:
+        """A start need not look for it, whatever it knows of what was settled."""
+        if segment.count > 0:
+            segment.forget()
+            self.parts.append(segment.part(segment.last + 1))
+
+    def waiting_bytes(self) -> int:
+        """How much is to be written."""
+        return sum(len(chunk) for write in self.writes for chunk in write.chunks)
 
     def hand_over(self, batch: Batch, is_awaited: bool) -> None:
         """All is the batch's, but most of the files that go: that takes time."""

@@ -296,6 +296,7 @@ def test_a_deleted_queue_leaves_nothing() -> None:
 def test_segments_of_a_queue_that_nobody_claims_go() -> None:
     disk = FakeDisk()
     store = SegmentStore(disk)
+    store.publish(b"keeps the journal file", 2)
     store.move(store.put(1, 2))
     store.commit()
     disk.crash()
@@ -303,6 +304,9 @@ def test_segments_of_a_queue_that_nobody_claims_go() -> None:
     assert again.journal.drop_unclaimed() == 2
     again.commit()
     assert [name for name in disk.names() if name.startswith("queues/")] == []
+    # Nobody misses them, though the journal file that named them is still there.
+    disk.crash(kept_changes=~0)
+    assert Store(disk, queue_ids=(2,)).recovered.problems == []
 
 
 def test_a_snapshot_names_segments_and_what_is_settled_in_them() -> None:

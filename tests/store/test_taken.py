@@ -11,6 +11,7 @@ from amqbroker.errors import DiskError, DiskFullError
 from amqbroker.message import PENDING, WRITTEN, Entry
 from amqbroker.store.folder import RESERVE_BYTES, RESERVE_NAME
 from amqbroker.store.journal import RELIEF
+from amqbroker.store.segments import SegmentWriter
 from amqbroker.store.taken import JournalFile, Rewritten, Taken
 from tests.store.fake_disk import FakeDisk
 from tests.store.helpers import Store, bodies, make_message, take
@@ -121,6 +122,42 @@ def test_relief_that_has_no_room_either_waits() -> None:
     assert store.journal.deadline() is None
     store.journal.retry(tries_all=False)
     assert store.journal.due(4.0)
+
+
+@pytest.mark.parametrize("is_settled", [False, True])
+def test_files_that_go_while_a_new_file_has_no_room(is_settled: bool) -> None:
+    """What goes needs no room itself; the file before the new one stays, whatever lives in it."""
+    disk = FakeDisk()
+    store = Store(disk, file_bytes_max=420 if is_settled else 300)
+    log = store.logs[1]
+    transient = Entry(make_message(), 1, log.next_index)
+    log.next_index += 1
+    log.backlog.append(SegmentWriter(), [transient])
+    old = store.publish(bytes(300), 2)
+    store.commit()
+    if is_settled:
+        store.settle(*old)
+        store.commit()
+    store.publish(bytes(300), 3)
+    refuse(store, 100)
+    assert store.disk.names() == ["journal-000000000001", "journal.last", "queues/1-1.seg"]
+    log.backlog.drop_unread()
+    assert store.journal.due(3.0)
+    batch = take(store.journal)
+    assert batch.position == RELIEF
+    assert batch.chunks == []
+    store.files.write(batch)
+    store.journal.synced(RELIEF)
+    assert store.disk.names() == ["journal-000000000001", "journal.last"]
+    store.journal.retry(tries_all=True)
+    refuse(store, 100)
+    leave_room(disk, PLENTY)
+    store.journal.retry(tries_all=True)
+    store.commit()
+    disk.crash()
+    recovered = Store(disk).recovered
+    assert recovered.problems == []
+    assert list(bodies(recovered)) == [3] if is_settled else [2, 3]
 
 
 def test_a_stop_does_not_wait_for_room() -> None:
