@@ -106,6 +106,8 @@ RANGES_PER_RECORD_MAX: Final = 8192
 DELIVERIES_MAX: Final = 32_767
 
 JOURNAL_PREFIX: Final = "journal-"
+# A journal file with a number from here on is none of ours.
+NUMBER_END: Final = 1 << 62
 SNAPSHOT_NAME: Final = "definitions"
 SNAPSHOT_NEW_NAME: Final = "definitions.new"
 
@@ -118,9 +120,10 @@ def journal_name(number: int) -> str:
 def journal_number(name: str) -> int | None:
     """The number of a journal file, or None if the name is not one."""
     digits = name.removeprefix(JOURNAL_PREFIX)
-    if digits == name or len(digits) < 12 or not (digits.isascii() and digits.isdigit()):
+    if digits == name or not (digits.isascii() and digits.isdigit()):
         return None
-    return int(digits)
+    number = int(digits)
+    return number if journal_name(number) == name and 0 < number < NUMBER_END else None
 
 
 def as_i32(crc: int) -> i32:
