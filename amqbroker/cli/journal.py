@@ -418,9 +418,7 @@ class _Printer:
         _echo(text)
         properties = properties_of(message.header)
         if properties:
-            _echo(
-                "    " + ", ".join(f"{name} {value!r}" for name, value in properties.items())
-            )
+            _echo("    " + ", ".join(f"{name} {value!r}" for name, value in properties.items()))
         if self._bodies:
             _echo("    " + shown_body(message.body))
 

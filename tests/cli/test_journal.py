@@ -255,8 +255,6 @@ def test_names_that_are_no_utf8(tmp_path: Path) -> None:
     journal = folder.journal
     name = b"\xfe"
     value = encode_table({"id": 1, "auto_delete": False, "arguments": {}})
-    vhost = {"description": "", "tags": [], "default_queue_type": "", "max_connections": -1}
-    journal.define(definitions.vhost_key("/"), encode_table({**vhost, "max_queues": -1}))
     journal.define(definitions.queue_key("/", name.decode(errors="surrogateescape")), value)
     batch = journal.take_batch()
     assert batch is not None
