@@ -1,7 +1,7 @@
 """A day of an administrator: a team moves in, gets limits, and is looked after, all with
 `amqbroker ctl`.
 
-python examples/administration.py        (needs: pip install amqbroker pika)
+python examples/administration.py        (needs: amqbroker, pika)
 """
 
 from __future__ import annotations

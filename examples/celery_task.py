@@ -1,6 +1,6 @@
 """A Celery task: called here, run by a worker process, its result sent back by the broker.
 
-python examples/celery_task.py        (needs: pip install amqbroker celery)
+python examples/celery_task.py        (needs: amqbroker, celery)
 
 With a broker that runs already, the worker alone is, in this folder:
 AMQP_URL=amqp://guest:guest@127.0.0.1:5672// celery -A celery_task worker

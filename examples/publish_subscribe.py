@@ -1,6 +1,6 @@
 """Publish and subscribe: a fanout exchange copies every message to each subscriber's own queue.
 
-python examples/publish_subscribe.py        (needs: pip install amqbroker pika)
+python examples/publish_subscribe.py        (needs: amqbroker, pika)
 """
 
 from __future__ import annotations

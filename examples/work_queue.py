@@ -1,6 +1,6 @@
 """A work queue whose first worker crashes: what it held is delivered again, to the next one.
 
-python examples/work_queue.py        (needs: pip install amqbroker pika)
+python examples/work_queue.py        (needs: amqbroker, pika)
 """
 
 from __future__ import annotations
