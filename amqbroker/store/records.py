@@ -120,10 +120,8 @@ def journal_name(number: int) -> str:
 def journal_number(name: str) -> int | None:
     """The number of a journal file, or None if the name is not one."""
     digits = name.removeprefix(JOURNAL_PREFIX)
-    if digits == name or not (digits.isascii() and digits.isdigit()):
-        return None
-    number = int(digits)
-    return number if journal_name(number) == name and 0 < number < NUMBER_END else None
+    number = int(digits) if digits.isascii() and digits.isdigit() else 0
+    return number if 0 < number < NUMBER_END and journal_name(number) == name else None
 
 
 def as_i32(crc: int) -> i32:
