@@ -209,6 +209,13 @@ class Journal:
         self._queue_states = {}
         return dropped
 
+    def let_go(self) -> None:
+        """Nobody will write this journal any more: it forgets what it was to write."""
+        self.appended = []
+        self._redelivered = []
+        self._rewrites = []
+        self._taken = None
+
     def define(self, key: bytes, value: bytes) -> i64:
         """Make or replace a definition; the position to wait for."""
         return self._define(key, value)
