@@ -106,8 +106,7 @@ RANGES_PER_RECORD_MAX: Final = 8192
 DELIVERIES_MAX: Final = 32_767
 
 JOURNAL_PREFIX: Final = "journal-"
-# A journal file with a number from here on is none of ours.
-NUMBER_END: Final = 1 << 62
+NUMBER_END: Final = 1 << 62  # a file with a number from here on is none of ours
 SNAPSHOT_NAME: Final = "definitions"
 SNAPSHOT_NEW_NAME: Final = "definitions.new"
 
