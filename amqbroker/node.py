@@ -481,7 +481,9 @@ class Node:
             line.forget()
         for channel in broker.channels():
             channel.unacked.take_all()
+            channel.transaction = None
         broker.dead_letters.forget()
+        self._journal.let_go()
 
     # For management/: what it changes is looked at when the next turn is settled.
 

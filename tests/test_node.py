@@ -249,12 +249,18 @@ def test_a_node_that_was_let_go_can_be_freed_with_its_messages() -> None:
     channel.declare_queue("is out")
     channel.fill("is out", b"x")
     channel.must_get("is out")
+    for name in ("is being written", "waits for the disk"):
+        channel.declare_queue(name, durable=True)
+    house.disk_is_slow = True
+    for name in ("is being written", "waits for the disk"):
+        channel.publish(b"x", key=name, properties=PERSISTENT)
+        house.run()
     house.node.let_go()
     del house, channel
     gc.collect()
     names = [found.name for found in gc.get_objects() if isinstance(found, Queue)]
-    assert "waits here" not in names
-    assert "is out" not in names
+    for name in ("waits here", "is out", "is being written", "waits for the disk"):
+        assert name not in names
 
 
 def test_a_publisher_yields_to_consumers_that_it_outruns(house: House) -> None:

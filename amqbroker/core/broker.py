@@ -18,7 +18,7 @@ from amqbroker.config import Config
 from amqbroker.core import log
 from amqbroker.core.ack_timeouts import watch_consumer
 from amqbroker.core.alarms import Alarms
-from amqbroker.core.consumer import tag_of
+from amqbroker.core.consumer import consumer_tag_of
 from amqbroker.core.discard import DeadLettering
 from amqbroker.core.events import Events
 from amqbroker.core.line import Line
@@ -190,7 +190,7 @@ class Broker:
             queue.expiry = None
         count = queue.delete()
         # Each channel hears of its own in the order of their tags, as from RabbitMQ.
-        for consumer in sorted(queue.consumers.all, key=tag_of):
+        for consumer in sorted(queue.consumers.all, key=consumer_tag_of):
             queue.consumers.remove(consumer)
             channel = consumer.channel
             channel.consumers.pop(consumer.tag, None)

@@ -3,8 +3,8 @@
 States: open; waiting (a reply waits for the journal or the disk, later commands are kept in order);
 closing (the broker sent channel.close and ignores everything but the client's close and close-ok).
 
-The AMQP classes live in their own modules: basic.py, consuming.py, topology.py, transactions.py.
-Each exports its handlers; `HANDLERS` maps pamqp's frame classes to them.
+What a method does is in a module of its class (settling.py, consuming.py, transactions.py, and so
+on); handlers.py has which method goes where.
 
 Source: RabbitMQ's `rabbit_channel`.
 """
@@ -23,7 +23,7 @@ from amqbroker.core.entry import QueueEntry
 from amqbroker.core.held import HeldGet, Transaction
 from amqbroker.core.queue import Queue
 from amqbroker.core.reply_to import ReplyConsumer
-from amqbroker.core.unacked import Unacked
+from amqbroker.core.unacked import Unacked, forget_limited
 from amqbroker.core.vhost import Route, VirtualHost
 from amqbroker.errors import broken_journal, not_found
 from amqbroker.message import Message
@@ -239,11 +239,8 @@ class Channel:
         """
         by_queue: dict[int, list[QueueEntry]] = {}
         queues: list[Queue] = []
-        counted: i64 = 0
+        counted = forget_limited(entries)
         for entry in entries:
-            if entry.limited:
-                entry.limited = False
-                counted += 1
             self.returned(entry)
             queue = entry.line.queue
             group = by_queue.get(queue.id)

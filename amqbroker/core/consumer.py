@@ -252,6 +252,6 @@ def left_at(consumer: Consumer) -> int:
     return consumer.blocked_at
 
 
-def tag_of(consumer: Consumer) -> str:
+def consumer_tag_of(consumer: Consumer) -> str:
     """The sort key of consumers that are told of something one after the other."""
     return consumer.tag

@@ -171,6 +171,7 @@ class Line:
         self.ready.take_all()
         self.flying = []
         self.flying_back = []
+        self.flying_out = []
 
     def _settle_dropped(self, backlog: Backlog) -> None:
         """What was read, given back and then dropped."""

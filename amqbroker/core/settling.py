@@ -13,6 +13,7 @@ from pamqp.base import Frame
 from amqbroker.core.discard import REJECTED
 from amqbroker.core.entry import QueueEntry
 from amqbroker.core.held import ACK, REJECT, REQUEUE
+from amqbroker.core.unacked import forget_limited
 from amqbroker.errors import AmqpError, not_implemented, precondition_failed
 from amqbroker.wire import methods as m
 from amqbroker.wire.commands import Ack
@@ -84,14 +85,11 @@ def _acknowledge_apart(channel: Channel, entries: list[QueueEntry]) -> None:
     """As RabbitMQ's channel does with an ack of several consumers: one after the other, by queue
     and tag, each of which gets what it has room for before the next one has any."""
     parts: dict[tuple[str, str], list[QueueEntry]] = {}
-    counted: i64 = 0
     for entry in entries:
         consumer = entry.consumer
         key = (entry.line.queue.name, "" if consumer is None else consumer.tag)
         parts.setdefault(key, []).append(entry)
-        if entry.limited:
-            entry.limited = False
-            counted += 1
+    counted = forget_limited(entries)
     was_stopped = bool(channel.stopped)
     if not was_stopped:
         channel.release(counted)

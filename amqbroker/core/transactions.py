@@ -19,7 +19,7 @@ from amqbroker.core.held import Transaction
 from amqbroker.core.limits import REFUSED
 from amqbroker.core.publishing import deliver, expect_expiry
 from amqbroker.core.settling import finish
-from amqbroker.core.unacked import tag_of
+from amqbroker.core.unacked import delivery_tag_of
 from amqbroker.errors import precondition_failed
 from amqbroker.wire import methods as m
 
@@ -51,7 +51,7 @@ def commit(channel: Channel, frame: Frame) -> None:
         position = max(position, needed)
         refused = refused or needed == REFUSED
     for settle in transaction.settles:
-        settle.entries.sort(key=tag_of)
+        settle.entries.sort(key=delivery_tag_of)
         finish(channel, settle.entries, settle.outcome)
     if refused:
         raise precondition_failed("partial tx completion")

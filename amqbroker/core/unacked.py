@@ -99,7 +99,7 @@ class Unacked:
     def restore(self, entries: list[QueueEntry]) -> None:
         """Put back what was taken: a transaction was rolled back."""
         merged = self.entries() + entries
-        merged.sort(key=tag_of)
+        merged.sort(key=delivery_tag_of)
         for entry in entries:
             entry.outstanding = True
         self._entries = merged
@@ -164,6 +164,16 @@ def make_hole(taken: QueueEntry) -> QueueEntry:
     return hole
 
 
-def tag_of(entry: QueueEntry) -> int:
+def delivery_tag_of(entry: QueueEntry) -> int:
     """The sort key of deliveries."""
     return entry.delivery_tag
+
+
+def forget_limited(entries: list[QueueEntry]) -> i64:
+    """How many of these the channel's limit counted; `Channel.release` is owed for them."""
+    counted: i64 = 0
+    for entry in entries:
+        if entry.limited:
+            entry.limited = False
+            counted += 1
+    return counted

@@ -68,6 +68,10 @@ class CutHouse(House):
         self.folder = FolderDisk(random.choice(journal_bytes))
         super().__init__()
 
+    def __del__(self) -> None:
+        # The garbage collector does not see entries: a hundred thousand houses would fill memory.
+        self.node.let_go()
+
     def _start(self) -> None:
         self._disk = self.folder  # type: ignore[assignment]
         super()._start()

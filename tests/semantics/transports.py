@@ -329,6 +329,7 @@ class NodeBroker(Broker):
         self._connections.clear()
         self._batch = None
         self.now += 1.0
+        self.node.let_go()
         self._start()
 
     def measured(self, *, memory_is_low: bool = False, disk_is_low: bool = False) -> None:
