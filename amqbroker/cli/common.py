@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 import click
 
+from amqbroker.cli.output import printable
+
 if TYPE_CHECKING:
     from amqbroker.config import Config, Problem
 
@@ -111,7 +113,8 @@ def default_data_dir() -> Path:
 
 def print_json(kind: str, **fields: object) -> None:
     """One object, on a line of its own."""
-    click.echo(json.dumps({"kind": kind, **fields}, ensure_ascii=False, default=str))
+    text = json.dumps({"kind": kind, **fields}, ensure_ascii=False, default=str)
+    click.echo(printable(text))
 
 
 def shown_size(size: int) -> str:

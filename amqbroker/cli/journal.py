@@ -26,6 +26,7 @@ from amqbroker.cli.common import (
     shown_count,
     shown_size,
 )
+from amqbroker.cli.output import printable
 
 if TYPE_CHECKING:
     from amqbroker.store.inspect import FolderReport, QueueReport, StoredMessage
@@ -111,6 +112,11 @@ def dump(
     if recovered.problems:
         lines = [*map(str, recovered.problems), "what is broken is left out: see `journal verify`"]
         fail(EXIT_FAILED, *lines)
+
+
+def _echo(text: str) -> None:
+    """A line of text. Names of files and queues may have octets that are no UTF-8."""
+    click.echo(printable(text))
 
 
 @contextmanager
@@ -284,35 +290,35 @@ def _report_as_text(path: Path, report: FolderReport) -> None:
         "unclean": "not stopped cleanly",
         "unknown": "it cannot be told how it was stopped",
     }[_stop_of(report)]
-    click.echo(f"{path}: format version {FORMAT_VERSION}, {stop}")
+    _echo(f"{path}: format version {FORMAT_VERSION}, {stop}")
     if report.files:
-        click.echo("\nFiles")
+        _echo("\nFiles")
     for file in report.files:
         blocks = f"blocks {file.first_sequence} to {file.last_sequence}" if file.blocks else "empty"
         if file.name in (SNAPSHOT_NAME, SNAPSHOT_NEW_NAME):
             blocks = f"covers blocks up to {file.number}"
         records = f"{shown_count(file.records, 'record')}, {shown_count(file.messages, 'message')}"
-        click.echo(f"  {file.name:<22} {shown_size(file.size):>11}  {blocks}, {records}")
+        _echo(f"  {file.name:<22} {shown_size(file.size):>11}  {blocks}, {records}")
     _segments_as_text(report)
     _queues_as_text(report)
     if report.others:
-        click.echo("\nOther files, left alone: " + ", ".join(report.others))
+        _echo("\nOther files, left alone: " + ", ".join(report.others))
     for title, places in (("Left by a crash", report.notes), ("Broken", report.problems)):
         if places:
-            click.echo(f"\n{title}")
+            _echo(f"\n{title}")
         for place in places:
-            click.echo(f"  {place}")
+            _echo(f"  {place}")
     if report.refusal:
-        click.echo(f"\nThe node would not start: {report.refusal}")
+        _echo(f"\nThe node would not start: {report.refusal}")
     if report.problems or report.refusal:
-        click.echo(f"\n{shown_count(len(report.problems), 'broken place')}.")
+        _echo(f"\n{shown_count(len(report.problems), 'broken place')}.")
     else:
-        click.echo("\nSound.")
+        _echo("\nSound.")
 
 
 def _segments_as_text(report: FolderReport) -> None:
     if report.segments:
-        click.echo("\nSegments")
+        _echo("\nSegments")
     for segment in report.segments:
         text = f"  {segment.name:<22} {shown_size(segment.size):>11}  "
         if segment.named:
@@ -321,7 +327,7 @@ def _segments_as_text(report: FolderReport) -> None:
             text += f"index {segment.first} to {segment.last}, {messages}, {settled}"
         else:
             text += "counts for nothing"
-        click.echo(text)
+        _echo(text)
 
 
 def _queues_as_text(report: FolderReport) -> None:
@@ -333,7 +339,7 @@ def _queues_as_text(report: FolderReport) -> None:
     for definition in definitions_of(report.recovered):
         if definition["what"] in counts:
             counts[str(definition["what"])] += 1
-    click.echo(
+    _echo(
         f"\nDefinitions: {shown_count(len(names), 'durable queue')}, "
         + ", ".join(shown_count(counts[what], what) for what in others)
     )
@@ -346,10 +352,10 @@ def _queues_as_text(report: FolderReport) -> None:
             if queue.segments:
                 text += f": {queue.in_segments:,} in {shown_count(queue.segments, 'segment')}"
                 text += f", {queue.in_journal:,} in the journal"
-        click.echo(f"  queue '{name}' in vhost '{vhost}': {text}")
+        _echo(f"  queue '{name}' in vhost '{vhost}': {text}")
     dropped = sum(queue.messages() for queue in report.queues if queue.queue_id not in names)
     if dropped:
-        click.echo(f"  deleted queues: {shown_count(dropped, 'message')}, gone with the next start")
+        _echo(f"  deleted queues: {shown_count(dropped, 'message')}, gone with the next start")
 
 
 # dump
@@ -372,14 +378,14 @@ class _Printer:
             print_json(what, **fields)
             return
         shown = ", ".join(f"{key} {value!r}" for key, value in fields.items())
-        click.echo(f"{what}: {shown}")
+        _echo(f"{what}: {shown}")
 
     def begin_queue(self, vhost: str, queue: str) -> None:
         """The messages that follow are in this queue."""
         self._vhost = vhost
         self._queue = queue
         if not self._as_json:
-            click.echo(f"\nMessages of queue '{queue}' in vhost '{vhost}'")
+            _echo(f"\nMessages of queue '{queue}' in vhost '{vhost}'")
 
     def message(self, stored: StoredMessage) -> None:
         """One message."""
@@ -409,14 +415,12 @@ class _Printer:
             text += ", redelivered"
         if stored.expires_at:
             text += f", expires at {expiry_of(stored)}"
-        click.echo(text)
+        _echo(text)
         properties = properties_of(message.header)
         if properties:
-            click.echo(
-                "    " + ", ".join(f"{name} {value!r}" for name, value in properties.items())
-            )
+            _echo("    " + ", ".join(f"{name} {value!r}" for name, value in properties.items()))
         if self._bodies:
-            click.echo("    " + shown_body(message.body))
+            _echo("    " + shown_body(message.body))
 
 
 def address_of(address: bytes) -> tuple[str, str]:

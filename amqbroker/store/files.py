@@ -138,11 +138,12 @@ class RealDisk:
         """The files of a folder in the folder, by name, in order."""
         path = self._folder / folder
         with _os_errors(path, "list"):
-            try:
-                with os.scandir(path) as entries:
-                    return dict(sorted((each.name, each.stat().st_size) for each in entries))
-            except FileNotFoundError:
-                return {}
+            found: dict[str, int] = {}
+            for name in self.list_names(folder):
+                # A link may lead nowhere.
+                with suppress(FileNotFoundError):
+                    found[name] = (path / name).stat().st_size
+            return found
 
     def read(self, name: str) -> bytes:
         """A whole file."""

@@ -351,7 +351,8 @@ class Journal:
         self._file_bytes += writer.chunk_bytes
         if not relieves:
             self._count_appended()
-            self._count_rewritten(taken.rewritten)
+            for each in taken.rewritten:
+                self._move(each.entry.queue_id, each.file, self._file.number)
         return self._make_batch(taken, chunks, sync, starts_file, waited)
 
     def _make_batch(
@@ -451,13 +452,10 @@ class Journal:
         self.broken = True
         self.failure = reason
         self._in_flight = 0
-        self._taken = None
         self.full = False
         self.pending_bytes = 0
-        self.appended = []
         self._defined = []
-        self._redelivered = []
-        self._rewrites = []
+        self.let_go()
 
     def _define(self, key: bytes, value: bytes | None) -> i64:
         if self.broken:
@@ -630,10 +628,6 @@ class Journal:
             if log.is_dirty:
                 still_dirty.append(log)
         self.dirty = still_dirty
-
-    def _count_rewritten(self, rewritten: list[Rewritten]) -> None:
-        for each in rewritten:
-            self._move(each.entry.queue_id, each.file, self._file.number)
 
     def _move(self, queue_id: i64, old: i64, number: i64) -> None:
         """One entry of this queue is in another file now."""

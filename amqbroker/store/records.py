@@ -106,6 +106,7 @@ RANGES_PER_RECORD_MAX: Final = 8192
 DELIVERIES_MAX: Final = 32_767
 
 JOURNAL_PREFIX: Final = "journal-"
+NUMBER_END: Final = 1 << 62  # a file with a number from here on is none of ours
 SNAPSHOT_NAME: Final = "definitions"
 SNAPSHOT_NEW_NAME: Final = "definitions.new"
 
@@ -118,9 +119,8 @@ def journal_name(number: int) -> str:
 def journal_number(name: str) -> int | None:
     """The number of a journal file, or None if the name is not one."""
     digits = name.removeprefix(JOURNAL_PREFIX)
-    if digits == name or len(digits) < 12 or not (digits.isascii() and digits.isdigit()):
-        return None
-    return int(digits)
+    number = int(digits) if digits.isascii() and digits.isdigit() else 0
+    return number if 0 < number < NUMBER_END and journal_name(number) == name else None
 
 
 def as_i32(crc: int) -> i32:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -246,6 +247,25 @@ def test_an_empty_folder_is_sound(tmp_path: Path) -> None:
     result = invoke("verify", "--data-dir", str(tmp_path))
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "Sound.")
     assert invoke("dump", "--data-dir", str(tmp_path)).output == ""
+
+
+def test_names_that_are_no_utf8(tmp_path: Path) -> None:
+    """Of files and of queues, on a terminal that takes UTF-8 only."""
+    folder = open_data_folder(tmp_path)
+    journal = folder.journal
+    name = b"\xfe"
+    value = encode_table({"id": 1, "auto_delete": False, "arguments": {}})
+    journal.define(definitions.queue_key("/", name.decode(errors="surrogateescape")), value)
+    batch = journal.take_batch()
+    assert batch is not None
+    folder._files.write(batch)
+    folder.close()
+    (tmp_path / os.fsdecode(b"\xff")).touch()
+    for options in ([], ["--json"]):
+        for command in ("verify", "dump"):
+            result = invoke(command, "--data-dir", str(tmp_path), *options)
+            assert result.exit_code == 0, result.output
+            assert "\ufffd" in result.output
 
 
 def test_the_folder_is_found_as_serve_finds_it(

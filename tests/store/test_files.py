@@ -66,6 +66,22 @@ def test_every_start_has_a_seed_of_its_own(tmp_path: Path) -> None:
     assert len(headers) == 2
 
 
+def test_names_that_look_like_ours_are_left_alone(tmp_path: Path) -> None:
+    """Each of them stopped the start, or hid the segments."""
+    open_data_folder(tmp_path).close()
+    names = ["journal-0000000000001", "journal-" + "9" * 20]
+    for name in names:
+        (tmp_path / name).write_bytes(b"not ours")
+    (tmp_path / "queues" / "9-9.seg").write_bytes(b"nothing names it")
+    (tmp_path / "queues" / "nowhere").symlink_to(tmp_path / "missing")
+    assert RealDisk(tmp_path).sizes("queues") == {"9-9.seg": 16}
+    folder = open_data_folder(tmp_path)
+    assert folder.recovered.problems == []
+    folder.close()
+    assert sorted(set(names) & set(os.listdir(tmp_path))) == sorted(names)
+    assert os.listdir(tmp_path / "queues") == ["nowhere"]
+
+
 def test_free_bytes(tmp_path: Path) -> None:
     folder = open_data_folder(tmp_path)
     assert anyio.run(folder.free_bytes) > 0

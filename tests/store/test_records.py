@@ -354,3 +354,6 @@ def test_journal_names() -> None:
     assert journal_number(journal_name(10**12)) == 10**12
     for name in ("journal-", "journal-7", "journal-00000000000x", "definitions", "lock"):
         assert journal_number(name) is None
+    # Names that no number has, and numbers that have no successor.
+    for name in ("journal-0000000000007", "journal-000000000000", "journal-" + "9" * 20):
+        assert journal_number(name) is None
