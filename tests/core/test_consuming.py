@@ -6,7 +6,7 @@ import pytest
 from pamqp.commands import Basic, Queue, Tx
 from pamqp.common import FieldTable
 
-from tests.core.house import House, core, items
+from tests.core.house import PERSISTENT, House, core, items
 from tests.semantics.messages import Message
 from tests.semantics.peer import Channel
 
@@ -290,3 +290,20 @@ def test_a_copy_of_a_delivery_may_go_out_on_the_same_channel(house: House, how: 
     for message in found:
         ch.ack(message.tag)
     ch.sync()
+
+
+@pytest.mark.parametrize("no_ack", [True, False])
+def test_a_copy_is_made_of_what_is_written_already(house: House, ch: Channel, no_ack: bool) -> None:
+    """To settle it is to let go of it."""
+    for queue in ("copies", "q"):
+        ch.declare_queue(queue, durable=True)
+    ch.bind("copies", "amq.rabbitmq.trace", "deliver.#")
+    for body in (b"1", b"2"):
+        ch.publish(body, key="q", properties=PERSISTENT)
+    ch.sync("q")
+    house.vhost().trace(True)
+    assert ch.must_get("q", no_ack=no_ack).body == b"1"
+    ch.consume("q", no_ack=no_ack)
+    ch.expect_delivery(b"2")
+    house.vhost().trace(False)
+    assert house.channel().get_bodies("copies") == [b"1", b"2"]
