@@ -307,3 +307,19 @@ def test_a_copy_is_made_of_what_is_written_already(house: House, ch: Channel, no
     ch.expect_delivery(b"2")
     house.vhost().trace(False)
     assert house.channel().get_bodies("copies") == [b"1", b"2"]
+
+
+def test_copies_of_copies_come_to_an_end(house: House, ch: Channel) -> None:
+    """A dead-letter exchange leads them back to the queue whose deliveries are copied. Each has the
+    headers of the one before within its own."""
+    ch.declare_queue("q")
+    back: FieldTable = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "q"}
+    ch.declare_queue("copies", arguments={**back, "x-message-ttl": 0})
+    ch.bind("copies", "amq.rabbitmq.trace", "deliver.q")
+    house.vhost().trace(True)
+    ch.consume("q", no_ack=True)
+    ch.publish(b"m", key="q")
+    house.run()
+    found = [item for item in items(ch) if isinstance(item, Message)]
+    assert 10 < len(found) < 64
+    ch.sync()
