@@ -164,10 +164,11 @@ class JournalFiles:
         self._file.sync()
         file = self._disk.create(journal_name(number))
         self._undo.append((journal_name(number), 0))
-        self._file.close()
+        before = self._file
         self._file = file
         self._number = number
         self._size = 0
+        before.close()
 
     def _write_segments(self, writes: list[SegmentWrite]) -> None:
         """All of them are on disk before the journal says so."""
