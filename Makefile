@@ -21,7 +21,7 @@ help:
 	@echo 'make test     run the tests'
 	@echo 'make check    formatting, lint, types, and the rules of the house'
 	@echo 'make compile  compile the package in place; make clean goes back to interpreted'
-	@echo 'make interop  clients in nine languages against the broker; skips what is not installed'
+	@echo 'make interop  clients in seven languages against the broker; skips what is not installed'
 	@echo 'make beside   RabbitMQ and the broker side by side: where do clients see a difference?'
 	@echo 'make fuzz     damaged and random bytes against the broker'
 	@echo 'make crash    kill a loaded broker again and again; nothing that it confirmed may be lost'

@@ -65,8 +65,9 @@ def broker(**settings: object) -> Iterator[Broker]:
     """Start a broker, and stop it when the block is left.
 
     Settings are those of the configuration file, as plain values:
-    `broker(limits={"heartbeat_s": 1}, vhosts=[{"name": "/"}, {"name": "test"}])`. Raises
-    ConfigError for a wrong one, StartError or DiskError if the broker cannot start.
+    `broker(limits={"heartbeat_s": 1}, data_dir=str(tmp_path))`. Whoever names virtual hosts names
+    users with permissions there as well: the user `guest` may enter `/` only. Raises ConfigError
+    for a wrong setting, StartError or DiskError if the broker cannot start.
     """
     with ExitStack() as stack:
         defaults: dict[str, object] = {"listeners": ["127.0.0.1:0"]}

@@ -8,6 +8,7 @@ there, RabbitMQ imports, and must have all of it as well.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Iterator
@@ -47,6 +48,9 @@ PASSWORD: Final = "only here"
 
 def main() -> int:
     """Exit code 0 if both took over all of the other; 1 if not."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     problems: list[str] = []
     with (
         TemporaryDirectory(prefix="definitions-") as folder,

@@ -21,7 +21,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = "amqbroker"
 
-# From the longest name that fits. Floor 4 is the edges; they may import each other.
+# From the longest name that fits. Floor 5 is the edges; they may import each other.
 FLOORS = {
     "amqbroker": 0,
     "amqbroker.errors": 0,

@@ -237,7 +237,9 @@ class Client(TimerTarget):
             self.run(after)
 
     def run(self, commands: list[object]) -> None:
-        """Carry out commands in order; what comes after a login waits for the password."""
+        """Carry out commands in order; what comes after a login waits for the password. What a
+        channel has kept came before a login that is under way already."""
+        before = self.credentials
         for done, command in enumerate(commands, 1):
             try:
                 self._handle(command)
@@ -248,7 +250,7 @@ class Client(TimerTarget):
                 self._connection_error(hard, CLOSE_OK_S_MAX)
             if self.state == DONE:
                 return
-            if self.credentials is not None:
+            if self.credentials is not before:
                 self._held.extend(commands[done:])
                 return
 

@@ -99,19 +99,20 @@ class Consumer:
             client.payload_size_max,
         )
         client.mark_output()
-        if channel.vhost.traced:
-            trace_delivery(channel, self.queue.name, entry.message, entry.redelivered)
         if self.no_ack:
             entry.line.settle(entry)
-            return
-        entry.delivery_tag = tag
-        entry.consumer = self
-        self.unacked += 1
-        if channel.prefetch_global != 0:
-            entry.limited = True
-            channel.unacked_global += 1
-        self.queue.unacked_count += 1
-        channel.unacked.add(entry)
+        else:
+            entry.delivery_tag = tag
+            entry.consumer = self
+            self.unacked += 1
+            if channel.prefetch_global != 0:
+                entry.limited = True
+                channel.unacked_global += 1
+            self.queue.unacked_count += 1
+            channel.unacked.add(entry)
+        if channel.vhost.traced:
+            # Last, as the copy's queue may deliver by that, on this channel too.
+            trace_delivery(channel, self.queue.name, entry.message, entry.redelivered)
 
     def is_full(self) -> bool:
         """Whether it has all that its own prefetch allows."""
@@ -162,7 +163,6 @@ class Consumers:
         longest."""
         self.all.remove(consumer)
         self._leave(consumer)
-        consumer.channel.client.broker.events.consumer_deleted(consumer)
         # Its outstanding messages may still be settled: that must not bring it back into the line.
         consumer.blocked = False
         if self.active is consumer:
@@ -170,6 +170,8 @@ class Consumers:
             for candidate in self.all:
                 if self.active is None or candidate.priority > self.active.priority:
                     self.active = candidate
+        # Last, as the event may make this queue deliver.
+        consumer.channel.client.broker.events.consumer_deleted(consumer)
 
     def can_any_take(self) -> bool:
         """Whether a consumer may be in line: none is that was found to be blocked."""

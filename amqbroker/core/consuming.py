@@ -67,11 +67,12 @@ def consume(channel: Channel, frame: Frame) -> None:
     )
     channel.consumers[tag] = consumer
     queue.had_consumer = True
+    if not method.nowait:
+        # Before anything else: that it is there is an event, which may come back by this queue.
+        channel.send(m.BasicConsumeOk(tag))
     consumers.add(consumer)
     if not method.no_ack:
         watch_consumer(consumer)
-    if not method.nowait:
-        channel.send(m.BasicConsumeOk(tag))
     queue.wake()
 
 
@@ -179,9 +180,7 @@ def resume_gets(queue: Queue) -> None:
         channel.waiting_get = None
         channel.waiting_position = 0
         _answer_get(channel, queue, held.no_ack)
-        deferred = channel.deferred
-        channel.deferred = []
-        channel.client.run(deferred)
+        channel.client.run(channel.take_deferred())
 
 
 def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
@@ -210,16 +209,17 @@ def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
         client.payload_size_max,
     )
     client.mark_output()
-    if channel.vhost.traced:
-        trace_delivery(channel, queue.name, entry.message, entry.redelivered)
     if no_ack:
         entry.line.settle(entry)
-        return
-    entry.delivery_tag = tag
-    entry.consumer = None
-    queue.unacked_count += 1
-    channel.unacked.add(entry)
-    watch_get(channel, queue)
+    else:
+        entry.delivery_tag = tag
+        entry.consumer = None
+        queue.unacked_count += 1
+        channel.unacked.add(entry)
+        watch_get(channel, queue)
+    if channel.vhost.traced:
+        # Last, as the copy's queue may deliver by that, on this channel too.
+        trace_delivery(channel, queue.name, entry.message, entry.redelivered)
 
 
 def qos(channel: Channel, frame: Frame) -> None:

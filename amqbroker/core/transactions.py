@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pamqp.base import Frame
 
+from amqbroker.core.dead_letters import hides
 from amqbroker.core.held import Transaction
 from amqbroker.core.limits import REFUSED
 from amqbroker.core.publishing import deliver, expect_expiry
@@ -47,6 +48,9 @@ def commit(channel: Channel, frame: Frame) -> None:
         # By their names: a queue may have gone since, or come again.
         queues = [present[queue.name] for queue in publish.queues if queue.name in present]
         expect_expiry(publish.message, queues)
+        if hides(publish.message.header):
+            for queue in queues:
+                queue.hide_copies()
         needed = deliver(channel, publish.message, queues)
         position = max(position, needed)
         refused = refused or needed == REFUSED

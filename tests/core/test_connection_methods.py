@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from pamqp.commands import Channel, Connection
+from pamqp.commands import Channel, Connection, Queue
 
 from amqbroker.auth.certificates import TlsPeer
 from amqbroker.auth.passwords import rabbit_hash, verify
@@ -176,6 +176,31 @@ def test_a_password_that_has_changed_is_the_new_secret(house: House) -> None:
     peer.expect(Channel.OpenOk, 1)
     peer.send(0, Connection.UpdateSecret("alice-pw", "the old one"))
     peer.expect_connection_close(530)
+
+
+def test_what_a_channel_kept_before_a_new_secret_is_carried_out_before_what_follows_it(
+    house: House,
+) -> None:
+    """The reply that it waited behind comes while the secret is being checked."""
+    peer = house.connect()
+    ch = peer.open_channel()
+    ch.declare_queue("q")
+    users.change_password(core(house.node), "guest", rabbit_hash(b"new", b"salt"))
+    house.disk_is_slow = True
+    house.paused = True
+    ch.send(Queue.Declare(queue="durable", durable=True))
+    ch.publish(b"1", key="q")
+    ch.publish(b"2", key="q")
+    peer.send(0, Connection.UpdateSecret("new", "changed"))
+    ch.publish(b"3", key="q")
+    house.hand_over()
+    house.node.settle(house.now)
+    house.disk_is_slow = False
+    assert house._write_journal()
+    house.paused = False
+    ch.expect(Queue.DeclareOk)
+    peer.expect(Connection.UpdateSecretOk)
+    assert ch.get_bodies("q") == [b"1", b"2", b"3"]
 
 
 WITH_EXTERNAL = ("EXTERNAL", "PLAIN")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from pamqp.commands import Basic, Queue, Tx
+from pamqp.common import FieldTable
 
 from tests.core.house import House, core, items
 from tests.semantics.messages import Message
@@ -221,3 +222,71 @@ def test_what_a_commit_gives_back_goes_to_others_first(house: House) -> None:
     ch.call(Tx.Commit(), Tx.CommitOk)
     other.expect_delivery(b"1")
     other.expect_delivery(b"2")
+
+
+# Such a queue delivers at once what is in the way of another message.
+FULL: FieldTable = {"x-max-length": 1, "x-overflow": "reject-publish"}
+
+
+def test_consume_ok_comes_first_also_for_a_consumer_of_events(ch: Channel) -> None:
+    """That it is there is an event, which comes to its own queue."""
+    ch.declare_queue("events", arguments=FULL)
+    ch.bind("events", "amq.rabbitmq.event", "#")
+    ch.send(Basic.Consume(queue="events"))
+    ch.expect(Basic.ConsumeOk)
+    keys = [ch.expect_delivery().method.routing_key for _ in range(2)]  # type: ignore[attr-defined]
+    assert keys == ["binding.created", "consumer.created"]
+
+
+def test_a_consumer_of_events_gets_nothing_once_it_is_cancelled(house: House, ch: Channel) -> None:
+    """That it is gone is an event, which comes to its own queue."""
+    other = house.channel()
+    ch.declare_queue("events", arguments={**FULL, "x-single-active-consumer": True})
+    ch.bind("events", "amq.rabbitmq.event", "consumer.deleted")
+    ch.qos(1)
+    ch.consume("events", "active")
+    other.consume("events", "next")
+    for body in (b"1", b"2"):
+        other.publish(body, key="events")
+    tag = ch.expect_delivery(b"1").tag
+    house.paused = True
+    ch.ack(tag)
+    ch.send(Basic.Cancel(consumer_tag="active"))
+    house.paused = False
+    ch.expect(Basic.CancelOk)
+    other.expect_delivery(b"2", tag="next")
+    other.expect_delivery(b"", tag="next")
+
+
+@pytest.mark.parametrize("how", ["deliver", "get"])
+def test_a_copy_of_a_delivery_may_go_out_on_the_same_channel(house: House, how: str) -> None:
+    """The delivery is outstanding before the copy makes another queue deliver: tags only grow."""
+    ch, other = house.channel(), house.channel()
+    ch.declare_queue("copies", arguments=FULL)
+    ch.bind("copies", "amq.rabbitmq.trace", "deliver.#")
+    for queue in ("first", "q"):
+        ch.declare_queue(queue)
+    house.vhost().trace(True)
+    if how == "deliver":
+        ch.consume("q", "q")
+    else:
+        ch.publish(b"3", key="q")
+    ch.qos(1)
+    ch.consume("copies", "copies")
+    for body in (b"1", b"2"):
+        other.publish(body, key="first")
+        other.must_get("first", no_ack=True)
+    tag = ch.expect_delivery(b"1", tag="copies").tag
+    house.paused = True
+    if how == "deliver":
+        ch.publish(b"3", key="q")
+    ch.ack(tag)
+    if how == "get":
+        ch.send(Basic.Get(queue="q"))
+    house.paused = False
+    house.run()
+    found = [item for item in items(ch) if isinstance(item, Message)]
+    assert [message.body for message in found] == [b"3", b"2"]
+    for message in found:
+        ch.ack(message.tag)
+    ch.sync()

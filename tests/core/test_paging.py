@@ -55,6 +55,22 @@ def test_a_get_waits_for_the_disk_and_what_came_after_it_waits_for_the_get() -> 
     assert second.method.message_count == 0  # type: ignore[attr-defined]
 
 
+def test_what_waited_for_a_get_counts_no_more_once_it_is_carried_out() -> None:
+    """Else the connection is not read any more after some thousands of commands."""
+    house = SmallHouse()
+    ch = house.channel()
+    fill(ch, b"1", b"2")
+    house.disk_is_slow = True
+    ch.send(Basic.Get(queue="q"))
+    ch.send(Queue.Declare(queue="q", passive=True))
+    client = house.core_client(ch.peer)
+    assert client.deferred_bytes > 0
+    house.disk_is_slow = False
+    house.run()
+    assert len(items(ch)) == 2
+    assert client.deferred_bytes == 0
+
+
 def test_gets_of_two_channels_are_answered_in_order() -> None:
     house = SmallHouse()
     first, second = house.channel(), house.channel()

@@ -130,3 +130,15 @@ def test_messages_that_are_requeued_at_the_commit_stand_before_those_published(
     assert ch.get("q") is None
     _commit(ch)
     assert ch.get_bodies("q") == [b"0", b"1"]
+
+
+def test_a_queue_that_was_made_again_hides_bcc_keys_as_the_one_before(
+    house: House, ch: Channel
+) -> None:
+    ch.declare_queue("q")
+    _select(ch)
+    ch.publish(b"1", key="q", headers={"BCC": ["secret"], "other": "o"})
+    ch.delete_queue("q")
+    ch.declare_queue("q")
+    _commit(ch)
+    assert ch.must_get("q").headers == {"other": "o"}

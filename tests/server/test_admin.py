@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from amqbroker.testing import broker
 
 from .process import BrokerProcess, broker_process, wait_until
 
+PAGE = Path(__file__).parents[2] / "docs" / "formats" / "control.md"
 LISTENERS: list[Result] = [{"host": "127.0.0.1", "port": 5672, "protocol": "amqp"}]
 PERSISTENT = amqp.Basic.Properties(delivery_mode=2)
 
@@ -69,6 +71,16 @@ def test_ping_says_who_answers(house: House) -> None:
         "protocol": 1,
         "commands": ["backup", "cancel-backup", "environment", "ping", "shutdown", "status"],
     }
+
+
+def test_the_page_has_every_command(tmp_path: Path) -> None:
+    with broker(data_dir=str(tmp_path / "data")), ControlClient(tmp_path / "data") as client:
+        answer = client.ask("ping", {})["result"]
+    assert isinstance(answer, dict)
+    rows = re.findall(
+        r"^\| (`[^|]*) \|", PAGE.read_text().partition("## Commands")[2], re.MULTILINE
+    )
+    assert sorted(re.findall(r"`([^`]+)`", " ".join(rows))) == answer["commands"]
 
 
 def test_status_of_an_idle_node(house: House, tmp_path: Path) -> None:
