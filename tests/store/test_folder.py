@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from amqbroker.errors import DiskError
+from amqbroker.errors import DiskError, DiskFullError
 from amqbroker.message import Entry
 from amqbroker.store.folder import DAMAGED_SUFFIX, open_folder, read_folder
 from amqbroker.store.holding import HoldingDisk
@@ -396,3 +396,37 @@ def test_a_damaged_file_is_set_aside_when_it_would_go(holds: bool) -> None:
     disk.release()
     assert journal_name(1) not in fake.names()
     assert fake.content(journal_name(1) + DAMAGED_SUFFIX) == bytes(data)
+
+
+def test_a_batch_that_a_snapshot_covers_is_not_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A damaged file that goes gets another name, for which there may be no room."""
+    disk = FakeDisk()
+    store = Store(disk)
+    for body in (b"a", b"b", b"c"):
+        store.publish(body, 1)
+        store.commit()
+    data = bytearray(disk.content(journal_name(1)))
+    data[(FILE_HEADER_BYTES + len(data)) // 2] ^= 1
+    disk.put(journal_name(1), bytes(data))
+    recovered, journal, files = open_folder(disk, SEED, 40)
+    log = journal.open_queue(1)
+    for entry in recovered.messages[1]:
+        log.settle(entry)
+    log.append(Entry(make_message(b"d"), 1, log.next_index))
+    journal.define(b"key", b"value")
+    batch = take(journal)
+    rename = disk.rename
+
+    def rename_or_not(old: str, new: str) -> None:
+        if new.endswith(DAMAGED_SUFFIX):
+            raise DiskFullError(f"cannot rename {old}")
+        rename(old, new)
+
+    monkeypatch.setattr(disk, "rename", rename_or_not)
+    with pytest.raises(DiskError, match="cannot rename") as caught:
+        files.write(batch)
+    assert not isinstance(caught.value, DiskFullError)
+    disk.crash()
+    after = Store(disk).recovered
+    assert after.definitions == {b"key": b"value"}
+    assert bodies(after) == {1: [b"d"]}
