@@ -341,7 +341,8 @@ def test_messages_of_any_size_survive() -> None:
     assert bodies(recovered) == {1: expected, 2: expected}
 
 
-def test_a_missing_segment_is_reported_at_the_start() -> None:
+def with_a_segment() -> FakeDisk:
+    """A disk whose only segment holds two messages."""
     disk = FakeDisk()
     store = Store(disk)
     entries = store.publish(b"a", 1) + store.publish(b"b", 1)
@@ -349,6 +350,11 @@ def test_a_missing_segment_is_reported_at_the_start() -> None:
     store.logs[1].backlog.append(SegmentWriter(), entries)
     store.logs[1].stored(entries)
     store.commit()
+    return disk
+
+
+def test_a_missing_segment_is_reported_at_the_start() -> None:
+    disk = with_a_segment()
     assert Store(disk).recovered.problems == []
     disk.delete(segment_name(1, 1))
     assert [str(problem) for problem in Store(disk).recovered.problems] == [
@@ -357,13 +363,7 @@ def test_a_missing_segment_is_reported_at_the_start() -> None:
 
 
 def test_a_segment_that_is_too_short_is_reported_at_the_start() -> None:
-    disk = FakeDisk()
-    store = Store(disk)
-    entries = store.publish(b"a", 1) + store.publish(b"b", 1)
-    store.commit()
-    store.logs[1].backlog.append(SegmentWriter(), entries)
-    store.logs[1].stored(entries)
-    store.commit()
+    disk = with_a_segment()
     name = segment_name(1, 1)
     size = len(disk.content(name))
     disk.put(name, disk.content(name)[:-1])
