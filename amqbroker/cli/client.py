@@ -73,7 +73,7 @@ def broker_options(command: Command) -> Command:
         type=click.FloatRange(min=0, min_open=True),
         expose_value=False,
         callback=keep,
-        help="How long the broker has for an answer, a start or a stop.",
+        help="How long the broker has for an answer (30), a start or a stop (300).",
     )(command)
 
     command = click.option(
@@ -142,7 +142,10 @@ def _ask(
         with ControlClient(path, timeout_s) as client:
             answer = client.ask(command, arguments, on_rows)
     except (FileNotFoundError, ConnectionRefusedError):
-        fail(EXIT_UNAVAILABLE, f"no broker runs on the data folder {path}")
+        fail(
+            EXIT_UNAVAILABLE,
+            f"no broker runs on the data folder {path}; --data-dir or --config names another one",
+        )
     except PermissionError:
         fail(
             EXIT_UNAVAILABLE,

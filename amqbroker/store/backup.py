@@ -93,7 +93,9 @@ class Backup:
         if not destination.is_absolute():
             raise DiskError(f"the backup's folder must be an absolute path, not {destination}")
         source = self._source.resolve()
-        if source in (destination.resolve(), *destination.resolve().parents):
+        # Links may go round in circles, which is an error of the system a little later.
+        resolved = Path(os.path.realpath(destination))
+        if source in (resolved, *resolved.parents):
             raise DiskError(f"the backup's folder {destination} lies in the data folder {source}")
         for path in (destination, partial):
             if os.path.lexists(path):

@@ -78,7 +78,9 @@ class RealFile:
         """Give the file back."""
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
+            # Some file systems tell only now that a write went wrong.
+            with _os_errors(self._path, "close"):
+                os.close(descriptor)
 
 
 def _open(path: Path, flags: int) -> int:
@@ -271,7 +273,9 @@ class FolderLock:
         """Let others in."""
         for descriptor in (self._descriptor, self._folder_descriptor):
             if descriptor >= 0:
-                os.close(descriptor)
+                # Nothing was written that anybody depends on.
+                with suppress(OSError):
+                    os.close(descriptor)
         self._descriptor = -1
         self._folder_descriptor = -1
 
@@ -464,8 +468,10 @@ class DataFolder:
     def close(self) -> None:
         """Give everything back, once a batch that is being written is on the disk."""
         self.writer.close()
-        self._files.close()
-        self._lock.release()
+        try:
+            self._files.close()
+        finally:
+            self._lock.release()
 
 
 def open_data_folder(path: Path, file_bytes_max: int = JOURNAL_FILE_BYTES) -> DataFolder:

@@ -137,15 +137,12 @@ class JournalFiles:
             self._sync_folder()
         if batch.snapshot is not None:
             self._write_snapshot(batch.snapshot)
-        for number in batch.deletable:
-            if self._has_deleted:
-                self._sync_folder()
-            name = journal_name(number)
-            if name in self._damaged:
-                disk.rename(name, name + DAMAGED_SUFFIX)
-            else:
-                disk.delete(name)
-            self._has_deleted = True
+        try:
+            for number in batch.deletable:
+                self._let_go(journal_name(number))
+        except DiskFullError as error:
+            # The snapshot covers the batch: it cannot be undone any more.
+            raise DiskError(str(error)) from error
         # Nothing is lost if these fail: nothing names the files any more, and a start removes them.
         for name in batch.set_aside:
             with suppress(DiskError):
@@ -164,10 +161,21 @@ class JournalFiles:
         self._file.sync()
         file = self._disk.create(journal_name(number))
         self._undo.append((journal_name(number), 0))
-        self._file.close()
+        before = self._file
         self._file = file
         self._number = number
         self._size = 0
+        before.close()
+
+    def _let_go(self, name: str) -> None:
+        """A journal file goes, and gets another name if it is damaged."""
+        if self._has_deleted:
+            self._sync_folder()
+        if name in self._damaged:
+            self._disk.rename(name, name + DAMAGED_SUFFIX)
+        else:
+            self._disk.delete(name)
+        self._has_deleted = True
 
     def _write_segments(self, writes: list[SegmentWrite]) -> None:
         """All of them are on disk before the journal says so."""

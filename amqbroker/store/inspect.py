@@ -595,7 +595,7 @@ class _Inspection:
 def _is_live(segment: Segment, reader: SegmentReader) -> bool:
     return (
         reader.flags & KEPT != 0
-        and reader.index <= segment.last
+        and segment.first <= reader.index <= segment.last
         and not segment.settled.contains(reader.index)
     )
 
@@ -608,14 +608,16 @@ def inspect_folder(disk: Disk) -> FolderReport:
 
 
 def stored_messages(disk: Disk, recovered: Recovered, queue_id: int) -> Iterator[StoredMessage]:
-    """The messages of a queue in index order, those that can be read. Raises DiskError."""
+    """The messages of a queue in index order, those that can be read. What is wrong with its
+    segments is added to the problems."""
     entries = recovered.messages.get(queue_id, [])
     redelivered = recovered.redelivered.get(queue_id)
     counts = recovered.deliveries.get(queue_id, {})
     at = 0
     for segment in recovered.segments.get(queue_id, []):
-        data = disk.read(segment.name)[FILE_HEADER_BYTES : segment.size]
-        reader = SegmentReader(data, FILE_HEADER_BYTES, segment.size, segment.crc, False)
+        data = _counted_bytes(disk, segment, recovered.problems)
+        end = FILE_HEADER_BYTES + len(data)
+        reader = SegmentReader(data, FILE_HEADER_BYTES, end, segment.crc, False)
         while reader.next_block():
             while True:
                 message = reader.next_record()
@@ -635,8 +637,22 @@ def stored_messages(disk: Disk, recovered: Recovered, queue_id: int) -> Iterator
                     reader.flags & REDELIVERED != 0
                     or (redelivered is not None and redelivered.contains(reader.index)),
                 )
+        for offset, what in reader.problems:
+            recovered.problems.append(Problem(segment.name, offset, what))
     for entry in entries[at:]:
         yield _in_journal(entry)
+
+
+def _counted_bytes(disk: Disk, segment: Segment, problems: list[Problem]) -> bytes:
+    """What counts of a segment, behind its header, and is there."""
+    try:
+        data = disk.read(segment.name)
+    except DiskError as error:
+        problems.append(Problem(segment.name, 0, str(error)))
+        return b""
+    if len(data) < segment.size:
+        problems.append(Problem(segment.name, len(data), cut_short(segment)))
+    return data[FILE_HEADER_BYTES : segment.size]
 
 
 def _in_journal(entry: Entry) -> StoredMessage:

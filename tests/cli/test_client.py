@@ -27,11 +27,17 @@ def invoke(*args: str) -> Result:
 def test_without_a_broker_it_says_so(tmp_path: Path, command: tuple[str, ...]) -> None:
     result = invoke(*command, "--data-dir", str(tmp_path))
     assert result.exit_code == 69
-    assert result.stderr == f"amqbroker: no broker runs on the data folder {tmp_path}\n"
+    assert result.stderr == (
+        f"amqbroker: no broker runs on the data folder {tmp_path}; "
+        "--data-dir or --config names another one\n"
+    )
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(tmp_path / "control.sock"))
     result = invoke(*command, "--data-dir", str(tmp_path))
-    assert result.stderr == f"amqbroker: no broker runs on the data folder {tmp_path}\n"
+    assert result.stderr == (
+        f"amqbroker: no broker runs on the data folder {tmp_path}; "
+        "--data-dir or --config names another one\n"
+    )
 
 
 class Impostor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pika
@@ -18,12 +17,6 @@ from amqbroker.testing import Broker, broker
 
 def invoke(*args: str) -> Result:
     return CliRunner().invoke(cli.main, list(args), prog_name="amqbroker")
-
-
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[Broker]:
-    with broker(data_dir=str(tmp_path / "data")) as amqp:
-        yield amqp
 
 
 def test_status_for_people(running: Broker) -> None:

@@ -41,7 +41,10 @@ def test_hyphens_do_as_well(tmp_path: Path) -> None:
     assert "list_queues" in invoke("list_queues", "--help").output
     assert invoke("list-queues", "--help").exit_code == 0
     result = invoke("list-queues", "--data-dir", str(tmp_path))
-    assert result.stderr == f"amqbroker: no broker runs on the data folder {tmp_path}\n"
+    assert result.stderr == (
+        f"amqbroker: no broker runs on the data folder {tmp_path}; "
+        "--data-dir or --config names another one\n"
+    )
 
 
 def test_help_has_a_command_too() -> None:

@@ -4,26 +4,12 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pika
-import pytest
-from click.testing import CliRunner, Result
 
-from amqbroker import cli
 from amqbroker.testing import Broker, broker
-
-
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[Broker]:
-    with broker(data_dir=str(tmp_path / "data")) as amqp:
-        yield amqp
-
-
-def invoke(running: Broker, *args: str, stdin: str = "") -> Result:
-    given = ["ctl", "--data-dir", running.config.data_dir, *args]
-    return CliRunner().invoke(cli.main, given, input=stdin)
+from tests.cli.commands import invoke
 
 
 def test_out_of_one_broker_and_into_another(running: Broker, tmp_path: Path) -> None:

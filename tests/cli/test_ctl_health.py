@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pika
-import pytest
 from click.testing import CliRunner, Result
 
 from amqbroker import cli
 from amqbroker.cli.ctl_lists import LIST_COMMANDS
 from amqbroker.testing import Broker, broker
-
-
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[Broker]:
-    with broker(data_dir=str(tmp_path / "data")) as amqp:
-        yield amqp
 
 
 def invoke(folder: str, *args: str) -> Result:

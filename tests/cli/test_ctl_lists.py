@@ -9,12 +9,11 @@ from pathlib import Path
 import click
 import pika
 import pytest
-from click.testing import CliRunner, Result
 
-from amqbroker import cli
 from amqbroker.cli import ctl_lists
 from amqbroker.cli.ctl import ctl
 from amqbroker.testing import Broker, broker
+from tests.cli.commands import invoke
 
 
 @pytest.fixture
@@ -22,10 +21,6 @@ def running(tmp_path: Path) -> Iterator[Broker]:
     vhosts = [{"name": "/"}, {"name": "other"}]
     with broker(data_dir=str(tmp_path / "data"), vhosts=vhosts) as amqp:
         yield amqp
-
-
-def invoke(running: Broker, *args: str) -> Result:
-    return CliRunner().invoke(cli.main, ["ctl", "--data-dir", running.config.data_dir, *args])
 
 
 def test_columns_of_ones_choice(running: Broker) -> None:

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pika
 import pytest
-from click.testing import CliRunner, Result
 
-from amqbroker import cli
-from amqbroker.testing import Broker, broker
+from amqbroker.testing import Broker
+from tests.cli.commands import invoke
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Broker]:
-    with broker(data_dir=str(tmp_path / "data")) as amqp:
-        with pika.BlockingConnection(pika.URLParameters(amqp.url)) as connection:
-            connection.channel().queue_declare("q", durable=True)
-        yield amqp
-
-
-def invoke(running: Broker, *args: str, stdin: bytes = b"") -> Result:
-    given = ["ctl", *args, "--data-dir", running.config.data_dir]
-    return CliRunner().invoke(cli.main, given, input=stdin)
+def running(running: Broker) -> Broker:
+    """With a queue."""
+    with pika.BlockingConnection(pika.URLParameters(running.url)) as connection:
+        connection.channel().queue_declare("q", durable=True)
+    return running
 
 
 def messages(running: Broker, command: str, *args: str) -> list[dict[str, object]]:

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pika
 import pytest
-from click.testing import CliRunner, Result
 
-from amqbroker import cli
 from amqbroker.cli.ctl import ctl
 from amqbroker.cli.ctl_rules import user_names
 from amqbroker.testing import Broker, broker
-
-
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[Broker]:
-    with broker(data_dir=str(tmp_path / "data")) as amqp:
-        yield amqp
-
-
-def invoke(running: Broker, *args: str, stdin: str = "") -> Result:
-    given = ["ctl", "--data-dir", running.config.data_dir, *args]
-    return CliRunner().invoke(cli.main, given, input=stdin)
+from tests.cli.commands import invoke
 
 
 def table(running: Broker, command: str, *args: str) -> list[dict[str, object]]:

@@ -192,6 +192,15 @@ def test_dump_reads_segments_in_order(folder: Path) -> None:
     assert any(str(message["file"]).startswith("queues/") for message in messages)
 
 
+def test_dump_without_a_segment_prints_the_rest(folder: Path) -> None:
+    (segment, *_) = sorted((folder / "queues").iterdir())
+    segment.unlink()
+    result = invoke("dump", "--data-dir", str(folder), "--json", "--queue", "big")
+    assert result.exit_code == 1
+    assert 0 < len(objects(result)) < 30
+    assert f"queues/{segment.name}, offset 0: cannot read" in result.stderr
+
+
 def test_dump_of_a_queue_or_vhost_that_is_not_there(folder: Path) -> None:
     result = invoke("dump", "--data-dir", str(folder), "--queue", "none")
     assert result.exit_code == 2

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
-from pamqp import commands
+from pamqp import base, commands
 from pamqp.common import FieldTable
 
 from amqbroker.auth.users import UserStore
@@ -120,6 +121,18 @@ def items(channel: Channel) -> list[Item]:
     found = [item for number, item in channel.peer.waiting() if number == channel.number]
     channel.peer._inbox[channel.number].clear()
     return found
+
+
+def assert_each_waits_for_the_disk(
+    house: House, ch: Channel, changes: Sequence[tuple[base.Frame, type[base.Frame]]]
+) -> None:
+    """Methods with their answers: none is answered before the disk has it."""
+    for method, answer in changes:
+        house.disk_is_slow = True
+        ch.send(method)
+        assert items(ch) == [], method.name
+        house.disk_is_slow = False
+        ch.expect(answer)
 
 
 def make_message(body: bytes = b"m", *, persistent: bool = False, key: str = "q") -> Message:

@@ -40,12 +40,17 @@ def test_made_up_tags_differ(ch: Channel) -> None:
     assert len({ch.consume("q") for _ in range(50)}) == 50
 
 
-def test_a_channel_limit_of_nothing_is_no_limit(house: House, ch: Channel) -> None:
+def consume_within(ch: Channel, limit: int, messages: int) -> None:
+    """A consumer under a limit of its channel, and messages `0`, `1`, ... for it."""
     ch.declare_queue("q")
-    ch.qos(1, global_=True)
+    ch.qos(limit, global_=True)
     ch.consume("q")
-    for number in range(5):
+    for number in range(messages):
         ch.publish(b"%d" % number, key="q")
+
+
+def test_a_channel_limit_of_nothing_is_no_limit(house: House, ch: Channel) -> None:
+    consume_within(ch, 1, messages=5)
     ch.expect_delivery(b"0")
     ch.expect_nothing("q")
     ch.qos(0, global_=True)
@@ -58,11 +63,7 @@ def test_a_channel_limit_of_nothing_is_no_limit(house: House, ch: Channel) -> No
 
 
 def test_a_limit_that_is_lowered_waits_until_enough_is_settled(ch: Channel) -> None:
-    ch.declare_queue("q")
-    ch.qos(4, global_=True)
-    ch.consume("q")
-    for number in range(8):
-        ch.publish(b"%d" % number, key="q")
+    consume_within(ch, 4, messages=8)
     tags = [ch.expect_delivery().tag for _ in range(4)]
     ch.qos(2, global_=True)
     ch.ack(tags[0])
@@ -152,14 +153,20 @@ def test_a_deleted_queue_takes_its_consumers_off_every_channel(house: House, ch:
 # limit from two processes; nearly always in the order that holds here.
 
 
+def high_and_low(house: House, limit: int) -> tuple[Channel, Channel]:
+    """A channel under a limit whose consumer goes first, and one that takes the rest."""
+    ch, other = house.channel(), house.channel()
+    ch.declare_queue("q")
+    ch.qos(limit, global_=True)
+    ch.consume("q", "high", arguments={"x-priority": 1})
+    other.consume("q", "low", no_ack=True)
+    return ch, other
+
+
 @pytest.mark.parametrize("how", ["nack", "reject", "recover"])
 def test_what_comes_back_goes_to_others_first(house: House, how: str) -> None:
     """Only then the channel that gave it back has room again, whatever its priority."""
-    ch, other = house.channel(), house.channel()
-    ch.declare_queue("q")
-    ch.qos(1, global_=True)
-    ch.consume("q", "high", arguments={"x-priority": 1})
-    other.consume("q", "low", no_ack=True)
+    ch, other = high_and_low(house, 1)
     ch.publish(b"1", key="q")
     ch.publish(b"2", key="q")
     tag = ch.expect_delivery(b"1", tag="high").tag
@@ -177,11 +184,7 @@ def test_what_comes_back_goes_to_others_first(house: House, how: str) -> None:
 
 def test_it_may_come_back_where_nobody_was_refused(house: House) -> None:
     """A queue that had nothing more for the channel does not know that it is full."""
-    ch, other = house.channel(), house.channel()
-    ch.declare_queue("q")
-    ch.qos(1, global_=True)
-    ch.consume("q", "high", arguments={"x-priority": 1})
-    other.consume("q", "low", no_ack=True)
+    ch, _ = high_and_low(house, 1)
     ch.publish(b"1", key="q")
     ch.nack(ch.expect_delivery(b"1", tag="high").tag)
     assert ch.expect_delivery(b"1", tag="high").redelivered
@@ -207,12 +210,8 @@ def test_a_refusal_is_forgotten_with_the_last_consumer(house: House) -> None:
 
 def test_what_a_commit_gives_back_goes_to_others_first(house: House) -> None:
     """All of it, if it was given back one by one."""
-    ch, other = house.channel(), house.channel()
-    ch.declare_queue("q")
+    ch, other = high_and_low(house, 2)
     ch.call(Tx.Select(), Tx.SelectOk)
-    ch.qos(2, global_=True)
-    ch.consume("q", "high", arguments={"x-priority": 1})
-    other.consume("q", "low", no_ack=True)
     for body in (b"1", b"2", b"3"):
         other.publish(body, key="q")
     tags = [ch.expect_delivery(tag="high").tag for _ in range(2)]

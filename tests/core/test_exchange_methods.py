@@ -9,7 +9,7 @@ from pamqp.common import FieldTable
 
 from amqbroker.core.exchange_methods import check_not_default
 from amqbroker.errors import ACCESS_REFUSED, ChannelException
-from tests.core.house import House, items
+from tests.core.house import House, assert_each_waits_for_the_disk
 from tests.semantics.peer import Channel
 
 
@@ -95,12 +95,7 @@ def test_every_durable_change_waits(house: House, ch: Channel) -> None:
         (Exchange.Unbind(destination="x", source="y"), Exchange.UnbindOk),
         (Exchange.Delete(exchange="x"), Exchange.DeleteOk),
     ]
-    for method, answer in changes:
-        house.disk_is_slow = True
-        ch.send(method)
-        assert items(ch) == [], method.name
-        house.disk_is_slow = False
-        ch.expect(answer)
+    assert_each_waits_for_the_disk(house, ch, changes)
 
 
 def test_an_unbind_that_takes_an_auto_delete_exchange_with_it_waits_for_both(

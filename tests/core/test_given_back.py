@@ -26,6 +26,16 @@ def fill(house: House, ch: Channel, name: str, *, durable: bool = True) -> list[
     return bodies
 
 
+def fetch(ch: Channel, count: int = 2 * COUNT, **arguments: str) -> tuple[list[bytes], list[int]]:
+    """Messages of a new queue that were all fetched: bodies and tags."""
+    named: FieldTable = {"x-" + key.replace("_", "-"): arguments[key] for key in arguments}
+    ch.declare_queue("q", durable=True, arguments=named)
+    bodies = [b"%d " % number + BODY for number in range(count)]
+    for body in bodies:
+        ch.publish(body, key="q", properties=PERSISTENT)
+    return bodies, [ch.must_get("q").tag for _ in bodies]
+
+
 def press(house: House, bytes_max: int = 0) -> None:
     """There is no memory for messages any more."""
     core(house.node).memory.bytes_max = bytes_max
@@ -82,11 +92,7 @@ def test_what_comes_back_from_segments_goes_there_again(house: House, ch: Channe
 
 
 def test_what_comes_back_and_was_never_on_disk_goes_there(house: House, ch: Channel) -> None:
-    ch.declare_queue("q", durable=True)
-    bodies = [b"%d " % number + BODY for number in range(2 * COUNT)]
-    for body in bodies:
-        ch.publish(body, key="q", properties=PERSISTENT)
-    tags = [ch.must_get("q").tag for _ in range(2 * COUNT)]
+    bodies, tags = fetch(ch)
     ch.nack(tags[-1], multiple=True)
     press(house)
     assert core(house.node).memory.bytes == 0
@@ -95,11 +101,7 @@ def test_what_comes_back_and_was_never_on_disk_goes_there(house: House, ch: Chan
 
 
 def test_what_is_out_lies_in_no_segment(house: House, ch: Channel) -> None:
-    ch.declare_queue("q", durable=True)
-    bodies = [b"%d " % number + BODY for number in range(2 * COUNT)]
-    for body in bodies:
-        ch.publish(body, key="q", properties=PERSISTENT)
-    tags = [ch.must_get("q").tag for _ in bodies]
+    bodies, tags = fetch(ch)
     ch.qos(1)
     ch.consume("q")
     for place, tag in enumerate(tags):
@@ -115,11 +117,7 @@ def test_what_is_out_lies_in_no_segment(house: House, ch: Channel) -> None:
 
 
 def test_what_is_out_by_basic_get_is_in_no_segment_of_others(house: House, ch: Channel) -> None:
-    ch.declare_queue("q", durable=True)
-    bodies = [b"%d " % number + BODY for number in range(2 * COUNT + 1)]
-    for body in bodies:
-        ch.publish(body, key="q", properties=PERSISTENT)
-    tags = [ch.must_get("q").tag for _ in bodies]
+    bodies, tags = fetch(ch, 2 * COUNT + 1)
     for place, tag in enumerate(tags):
         if place != COUNT:
             ch.nack(tag)
@@ -164,16 +162,6 @@ def test_a_purge_drops_what_was_given_back(house: House, ch: Channel) -> None:
     house.advance(0.1)
     house.restart(clean=False)
     assert house.queue("q").ready_count() == 5
-
-
-def fetch(ch: Channel, **arguments: str) -> tuple[list[bytes], list[int]]:
-    """Messages of a new queue that were all fetched: bodies and tags."""
-    named: FieldTable = {"x-" + key.replace("_", "-"): arguments[key] for key in arguments}
-    ch.declare_queue("q", durable=True, arguments=named)
-    bodies = [b"%d " % number + BODY for number in range(2 * COUNT)]
-    for body in bodies:
-        ch.publish(body, key="q", properties=PERSISTENT)
-    return bodies, [ch.must_get("q").tag for _ in bodies]
 
 
 def test_what_was_settled_just_now_is_no_message_of_a_segment(house: House, ch: Channel) -> None:

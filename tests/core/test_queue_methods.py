@@ -7,7 +7,7 @@ from pamqp import base
 from pamqp.commands import Basic, Queue
 
 from amqbroker.config import Config, Vhost
-from tests.core.house import House, core, items
+from tests.core.house import House, assert_each_waits_for_the_disk, core, items
 from tests.semantics.peer import Channel
 
 
@@ -78,12 +78,7 @@ def test_every_durable_change_waits(house: House, ch: Channel) -> None:
         (Queue.Unbind(queue="q", exchange="amq.fanout"), Queue.UnbindOk),
         (Queue.Delete(queue="q"), Queue.DeleteOk),
     ]
-    for method, answer in changes:
-        house.disk_is_slow = True
-        ch.send(method)
-        assert items(ch) == [], method.name
-        house.disk_is_slow = False
-        ch.expect(answer)
+    assert_each_waits_for_the_disk(house, ch, changes)
 
 
 def test_what_is_not_durable_does_not_wait(house: House, ch: Channel) -> None:

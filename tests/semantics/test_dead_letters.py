@@ -432,18 +432,29 @@ def test_fact_215_time_is_that_of_the_first_death(memory_bench: Bench) -> None:
     assert _death(second)["count"] == 2
 
 
-@fact(216)
-def test_fact_216_first_death(bench: Bench) -> None:
+def _died_twice(bench: Bench, exchange: str) -> tuple[str, str, FieldTable]:
+    """Rejected in one queue, over the limit in the next: the queues, and the message's headers.
+
+    The first death leads to the second queue by this exchange.
+    """
     ch, second, dead = _pair(bench, queue_type="quorum", delivery_limit=0)
     first = bench.name("first")
-    ch.declare_queue(
-        first, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": second}
-    )
+    arguments: FieldTable = {"x-dead-letter-exchange": exchange}
+    if exchange:
+        ch.bind(second, exchange)
+    else:
+        arguments["x-dead-letter-routing-key"] = second
+    ch.declare_queue(first, arguments=arguments)
     ch.fill(first, b"1")
     _reject(ch, first)
     ch.wait_ready(second, 1)
     ch.nack(ch.must_get(second).tag)
-    headers = _wait_get(ch, dead).headers
+    return first, second, _wait_get(ch, dead).headers
+
+
+@fact(216)
+def test_fact_216_first_death(bench: Bench) -> None:
+    first, _, headers = _died_twice(bench, "")
     assert headers["x-first-death-reason"] == "rejected"
     assert headers["x-first-death-queue"] == first
     assert headers["x-first-death-exchange"] == ""
@@ -452,15 +463,7 @@ def test_fact_216_first_death(bench: Bench) -> None:
 @fact(216)
 @differs_on_reference("x-last-death headers came with 3.13")
 def test_fact_216_last_death(bench: Bench) -> None:
-    ch, second, dead = _pair(bench, queue_type="quorum", delivery_limit=0)
-    first = bench.name("first")
-    ch.declare_queue(first, arguments={"x-dead-letter-exchange": "amq.fanout"})
-    ch.bind(second, "amq.fanout")
-    ch.fill(first, b"1")
-    _reject(ch, first)
-    ch.wait_ready(second, 1)
-    ch.nack(ch.must_get(second).tag)
-    headers = _wait_get(ch, dead).headers
+    _, second, headers = _died_twice(bench, "amq.fanout")
     assert headers["x-last-death-reason"] == "delivery_limit"
     assert headers["x-last-death-queue"] == second
     assert headers["x-last-death-exchange"] == "amq.fanout"

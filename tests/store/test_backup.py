@@ -212,6 +212,9 @@ def test_a_copy_does_not_lie_in_what_it_copies(folder: Folder) -> None:
         folder.back_up(Path("copy"))
     with pytest.raises(DiskError, match="No such file or directory"):
         folder.back_up(folder.path.parent / "missing" / "copy")
+    (folder.path.parent / "circle").symlink_to("circle")
+    with pytest.raises(DiskError, match="Too many levels of symbolic links"):
+        folder.back_up(folder.path.parent / "circle" / "copy")
 
 
 def test_files_that_go_during_a_backup_are_in_it(folder: Folder, tmp_path: Path) -> None:

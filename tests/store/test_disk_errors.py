@@ -41,7 +41,14 @@ class System:
         found = getattr(os, name)
         if name in SYNCS:
             return self.failing(lambda descriptor: None)
+        if name == "close":
+            return self._close
         return self.failing(found) if name in FAILING else found
+
+    def _close(self, descriptor: int) -> None:
+        """A descriptor is gone even if this fails."""
+        os.close(descriptor)
+        self.failing(lambda: None)()
 
     def failing(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """This one, unless it is its turn to fail."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from amqbroker.errors import DiskError
+from amqbroker.errors import DiskError, DiskFullError
 from amqbroker.message import Entry
 from amqbroker.store.folder import DAMAGED_SUFFIX, open_folder, read_folder
 from amqbroker.store.holding import HoldingDisk
@@ -341,7 +341,8 @@ def test_messages_of_any_size_survive() -> None:
     assert bodies(recovered) == {1: expected, 2: expected}
 
 
-def test_a_missing_segment_is_reported_at_the_start() -> None:
+def with_a_segment() -> FakeDisk:
+    """A disk whose only segment holds two messages."""
     disk = FakeDisk()
     store = Store(disk)
     entries = store.publish(b"a", 1) + store.publish(b"b", 1)
@@ -349,6 +350,11 @@ def test_a_missing_segment_is_reported_at_the_start() -> None:
     store.logs[1].backlog.append(SegmentWriter(), entries)
     store.logs[1].stored(entries)
     store.commit()
+    return disk
+
+
+def test_a_missing_segment_is_reported_at_the_start() -> None:
+    disk = with_a_segment()
     assert Store(disk).recovered.problems == []
     disk.delete(segment_name(1, 1))
     assert [str(problem) for problem in Store(disk).recovered.problems] == [
@@ -357,13 +363,7 @@ def test_a_missing_segment_is_reported_at_the_start() -> None:
 
 
 def test_a_segment_that_is_too_short_is_reported_at_the_start() -> None:
-    disk = FakeDisk()
-    store = Store(disk)
-    entries = store.publish(b"a", 1) + store.publish(b"b", 1)
-    store.commit()
-    store.logs[1].backlog.append(SegmentWriter(), entries)
-    store.logs[1].stored(entries)
-    store.commit()
+    disk = with_a_segment()
     name = segment_name(1, 1)
     size = len(disk.content(name))
     disk.put(name, disk.content(name)[:-1])
@@ -396,3 +396,37 @@ def test_a_damaged_file_is_set_aside_when_it_would_go(holds: bool) -> None:
     disk.release()
     assert journal_name(1) not in fake.names()
     assert fake.content(journal_name(1) + DAMAGED_SUFFIX) == bytes(data)
+
+
+def test_a_batch_that_a_snapshot_covers_is_not_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A damaged file that goes gets another name, for which there may be no room."""
+    disk = FakeDisk()
+    store = Store(disk)
+    for body in (b"a", b"b", b"c"):
+        store.publish(body, 1)
+        store.commit()
+    data = bytearray(disk.content(journal_name(1)))
+    data[(FILE_HEADER_BYTES + len(data)) // 2] ^= 1
+    disk.put(journal_name(1), bytes(data))
+    recovered, journal, files = open_folder(disk, SEED, 40)
+    log = journal.open_queue(1)
+    for entry in recovered.messages[1]:
+        log.settle(entry)
+    log.append(Entry(make_message(b"d"), 1, log.next_index))
+    journal.define(b"key", b"value")
+    batch = take(journal)
+    rename = disk.rename
+
+    def rename_or_not(old: str, new: str) -> None:
+        if new.endswith(DAMAGED_SUFFIX):
+            raise DiskFullError(f"cannot rename {old}")
+        rename(old, new)
+
+    monkeypatch.setattr(disk, "rename", rename_or_not)
+    with pytest.raises(DiskError, match="cannot rename") as caught:
+        files.write(batch)
+    assert not isinstance(caught.value, DiskFullError)
+    disk.crash()
+    after = Store(disk).recovered
+    assert after.definitions == {b"key": b"value"}
+    assert bodies(after) == {1: [b"d"]}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from amqbroker.message import IN_SEGMENT, WRITTEN, Entry
 from amqbroker.store.folder import read_folder
-from amqbroker.store.inspect import FolderReport, inspect_folder, stored_messages
+from amqbroker.store.inspect import FolderReport, StoredMessage, inspect_folder, stored_messages
 from amqbroker.store.mark import MARK_NAME
 from amqbroker.store.records import (
     FILE_HEADER_BYTES,
@@ -184,6 +184,47 @@ def test_a_segment_that_is_gone_or_cut_is_missed() -> None:
     report = inspect_folder(disk)
     assert [str(problem) for problem in report.problems] == [
         f"{SEGMENT}, offset 0: missing, with 24 messages"
+    ]
+
+
+def test_messages_beside_a_broken_segment_are_found_and_it_is_named() -> None:
+    content = FOLDER.content(SEGMENT)
+    others = [each.index for each in messages_with(b"")[0] if each.file != SEGMENT]
+    for broken, offset, left in (
+        (b"", 0, 0),
+        (content[:-100], len(content) - 100, 0),
+        (content[:-1] + b"?", content.rindex(b"segb"), 1),
+    ):
+        found, problems = messages_with(broken)
+        assert [each.index for each in found if each.file != SEGMENT] == others
+        assert len(found) > len(others) or not left
+        assert (SEGMENT, offset) in problems
+
+
+def messages_with(content: bytes) -> tuple[list[StoredMessage], list[tuple[str, int]]]:
+    """The messages of queue 1, and what is wrong; without this segment if it is empty."""
+    disk = FakeDisk()
+    for name in BITS:
+        if name != SEGMENT:
+            disk.put(name, FOLDER.content(name))
+    if content:
+        disk.put(SEGMENT, content)
+    recovered = read_folder(disk)
+    found = list(stored_messages(disk, recovered, 1))
+    return found, [(problem.file, problem.offset) for problem in recovered.problems]
+
+
+def test_a_segment_in_the_place_of_another_is_missed() -> None:
+    """Of one queue and one start: its blocks are sound."""
+    disk = FakeDisk()
+    store = Store(disk)
+    for _ in range(2):
+        page_out(store, 1, [store.publish(b"same size", 1)[0] for _ in range(3)])
+        store.logs[1].backlog.seal()
+    disk.put(segment_name(1, 2), disk.content(segment_name(1, 1)))
+    report = inspect_folder(disk)
+    assert [str(problem) for problem in report.problems] == [
+        f"{segment_name(1, 2)}, offset 32: 3 messages count, and 0 can be read"
     ]
 
 

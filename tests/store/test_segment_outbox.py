@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from amqbroker.store.batch import Batch
 from amqbroker.store.holding import HoldingDisk
 from amqbroker.store.segment_outbox import GOING_BYTES, GOING_IDLE_BYTES
 from amqbroker.store.segments import segment_name
@@ -20,25 +21,28 @@ def large_segment() -> tuple[SegmentStore, int]:
     return store, len(store.disk.read(segment_name(1, 1)))
 
 
+def next_batch(store: SegmentStore) -> Batch:
+    """What is committed next; there is something."""
+    batch = store.commit()
+    assert batch is not None
+    return batch
+
+
 def test_a_large_file_goes_in_pieces_and_holds_up_nobody() -> None:
     store, size = large_segment()
     store.log.close()
     store.journal.define(b"somebody", b"waits")
-    batch = store.commit()
-    assert batch is not None
+    batch = next_batch(store)
     assert (batch.sync, batch.unlinks, batch.cuts) == (True, [], [])
     store.journal.define(b"somebody", b"waits again")
-    batch = store.commit()
-    assert batch is not None
+    batch = next_batch(store)
     assert (batch.sync, batch.unlinks) == (True, [])
     assert batch.cuts == [(segment_name(1, 1), size - GOING_BYTES)]
     assert len(store.disk.read(segment_name(1, 1))) == size - GOING_BYTES
     # From now on nobody waits.
-    batch = store.commit()
-    assert batch is not None
+    batch = next_batch(store)
     assert batch.cuts == [(segment_name(1, 1), size - GOING_BYTES - GOING_IDLE_BYTES)]
-    batch = store.commit()
-    assert batch is not None
+    batch = next_batch(store)
     assert batch.unlinks == [segment_name(1, 1)]
     assert store.segments() == []
     assert store.commit() is None
@@ -71,15 +75,13 @@ def test_what_a_batch_writes_lets_as_much_go() -> None:
     store, size = large_segment()
     store.backlog.drop_unread()
     store.journal.define(b"somebody", b"waits")
-    batch = store.commit()
-    assert batch is not None
+    batch = next_batch(store)
     assert batch.cuts == []
     entries = store.put(4)
     entries[0].message.body = bytes(1 << 20)
     store.move(entries)
     store.journal.define(b"somebody", b"waits")
-    batch = store.commit()
-    assert batch is not None
+    batch = next_batch(store)
     written = sum(len(chunk) for write in batch.segments for chunk in write.chunks)
     assert written > 1 << 20
     assert batch.cuts == [(segment_name(1, 1), size - GOING_BYTES - written)]

@@ -50,9 +50,7 @@ def reason(s: Stage, reason: str, keyed: bool) -> None:
 def not_by_other_ways(s: Stage) -> None:
     """Acknowledged, purged and deleted messages do not die."""
     ch = s.channel()
-    ch.declare(s.q("dead"))
-    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": s.q("dead")}
-    ch.declare(s.q(), arguments)
+    s.dying(ch, {})
     for n in range(4):
         ch.publish("", s.q(), b"%d" % n)
     s.settle()
@@ -208,9 +206,7 @@ _TABLE = {"count": 3, "reason": "rejected", "queue": "elsewhere", "exchange": "e
 def header_of_the_client(s: Stage, value: Any) -> None:
     """A client may send x-death itself, whatever is in it."""
     ch = s.channel()
-    ch.declare(s.q("dead"))
-    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": s.q("dead")}
-    ch.declare(s.q(), arguments)
+    s.dying(ch, {})
     _die(s, ch, s.q(), "rejected", headers={"x-death": value})
     s.settle()
     ch.get(s.q("dead"))
@@ -220,9 +216,7 @@ def header_of_the_client(s: Stage, value: Any) -> None:
 def republished_by_the_client(s: Stage) -> None:
     """What came with x-death is published with it, and dies again."""
     ch = s.channel()
-    ch.declare(s.q("dead"))
-    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": s.q("dead")}
-    ch.declare(s.q(), arguments)
+    s.dying(ch, {})
     _die(s, ch, s.q(), "rejected")
     s.until(s.q("dead"), 1)
     content = ch.get(s.q("dead"))
@@ -235,9 +229,7 @@ def republished_by_the_client(s: Stage) -> None:
 def several_at_once(s: Stage) -> None:
     """They die in order."""
     ch = s.channel()
-    ch.declare(s.q("dead"))
-    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": s.q("dead")}
-    ch.declare(s.q(), arguments)
+    s.dying(ch, {})
     for n in range(6):
         ch.publish("", s.q(), b"%d" % n)
     s.settle()
@@ -280,9 +272,7 @@ def confirmed_and_rejected(s: Stage) -> None:
 @scenario
 def in_a_transaction(s: Stage) -> None:
     ch = s.channel()
-    ch.declare(s.q("dead"))
-    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": s.q("dead")}
-    ch.declare(s.q(), arguments)
+    s.dying(ch, {})
     ch.publish("", s.q(), b"1")
     s.settle()
     ch.select()
@@ -298,10 +288,7 @@ def in_a_transaction(s: Stage) -> None:
 @scenario
 def delivery_limit_of_a_quorum_queue(s: Stage) -> None:
     ch = s.channel()
-    ch.declare(s.q("dead"))
-    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": s.q("dead")}
-    arguments |= {"x-queue-type": "quorum", "x-delivery-limit": 2}
-    ch.declare(s.q(), arguments, durable=True)
+    s.dying(ch, {"x-queue-type": "quorum", "x-delivery-limit": 2}, durable=True)
     ch.publish("", s.q(), b"1")
     ch.consume(s.q())
     for _ in range(3):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from interop.beside.catalogue import scenario
+from interop.beside.peer import Channel
 from interop.beside.stage import Stage
 
 _NAME = "amq.rabbitmq.reply-to"
@@ -52,14 +53,20 @@ def mistakes(s: Stage) -> None:
     ch.wait_returns(1)
 
 
-@scenario
-def after_the_client_has_gone(s: Stage) -> None:
+def _requested(s: Stage) -> tuple[Channel, Channel, str]:
+    """A client that waits for a reply, the server that has its request, and where replies go."""
     client, server = s.channel(), s.channel()
     server.declare(s.q())
     client.consume(_NAME, "r", no_ack=True)
     client.publish("", s.q(), b"request", reply_to=_NAME)
     s.settle()
     name = server.get(s.q()).properties.reply_to
+    return client, server, name
+
+
+@scenario
+def after_the_client_has_gone(s: Stage) -> None:
+    client, server, name = _requested(s)
     client.close()
     server.publish("", name, b"to nobody", mandatory=True)
     server.wait_returns(1)
@@ -169,12 +176,7 @@ def by_extra_keys(s: Stage) -> None:
 @scenario
 def by_a_dead_letter(s: Stage) -> None:
     """What has died goes to no requester."""
-    client, server = s.channel(), s.channel()
-    server.declare(s.q())
-    client.consume(_NAME, "r", no_ack=True)
-    client.publish("", s.q(), b"request", reply_to=_NAME)
-    s.settle()
-    name = server.get(s.q()).properties.reply_to
+    _, server, name = _requested(s)
     server.declare(s.q("dying"), {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": name})
     s.publish(server, s.q("dying"), "1")
     server.get(s.q("dying"), no_ack=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from interop.beside.catalogue import scenario
+from interop.beside.peer import Channel
 from interop.beside.stage import Stage
 
 
@@ -26,14 +27,21 @@ def with_returns_and_dead_letters(s: Stage) -> None:
     s.empty(ch, "q", "dead")
 
 
+def _got_within(s: Stage, *bodies: str) -> Channel:
+    """A channel in a transaction, in which it has got these messages."""
+    ch = s.channel()
+    ch.declare(s.q())
+    s.publish(ch, s.q(), *bodies)
+    ch.select()
+    for _ in bodies:
+        ch.get(s.q(), no_ack=False)
+    return ch
+
+
 @scenario
 def ended_by_an_error(s: Stage) -> None:
     """Nothing of it happens, but what was got comes back."""
-    ch = s.channel()
-    ch.declare(s.q())
-    s.publish(ch, s.q(), "1")
-    ch.select()
-    ch.get(s.q(), no_ack=False)
+    ch = _got_within(s, "1")
     ch.ack(1)
     s.publish(ch, s.q(), "2")
     ch.publish(s.x("none"), "", b"3")
@@ -60,12 +68,7 @@ def with_a_full_queue(s: Stage) -> None:
 
 @scenario
 def acks_twice(s: Stage) -> None:
-    ch = s.channel()
-    ch.declare(s.q())
-    s.publish(ch, s.q(), "1", "2")
-    ch.select()
-    for _ in range(2):
-        ch.get(s.q(), no_ack=False)
+    ch = _got_within(s, "1", "2")
     ch.ack(2)
     ch.nack(1)
     ch.commit()
@@ -77,11 +80,7 @@ def acks_twice(s: Stage) -> None:
 
 @scenario
 def ack_of_what_waits_for_a_commit(s: Stage) -> None:
-    ch = s.channel()
-    ch.declare(s.q())
-    s.publish(ch, s.q(), "1")
-    ch.select()
-    ch.get(s.q(), no_ack=False)
+    ch = _got_within(s, "1")
     ch.ack(1)
     ch.ack(1)
     ch.wait_closed()
@@ -145,12 +144,7 @@ def before_its_queue(s: Stage) -> None:
 
 @scenario
 def with_recover(s: Stage) -> None:
-    ch = s.channel()
-    ch.declare(s.q())
-    s.publish(ch, s.q(), "1", "2")
-    ch.select()
-    ch.get(s.q(), no_ack=False)
-    ch.get(s.q(), no_ack=False)
+    ch = _got_within(s, "1", "2")
     ch.ack(1)
     ch.recover()
     s.settle()

@@ -7,7 +7,18 @@ import itertools
 from typing import Any
 
 from interop.beside.catalogue import scenario
+from interop.beside.peer import Channel
 from interop.beside.stage import Stage
+
+
+def _consuming(s: Stage, prefetch: int, *tags: str) -> Channel:
+    """A channel with consumers of a new queue, each with this prefetch (0: without a limit)."""
+    ch = s.channel()
+    ch.declare(s.q())
+    ch.qos(prefetch)
+    for tag in tags:
+        ch.consume(s.q(), tag)
+    return ch
 
 
 @scenario
@@ -59,9 +70,7 @@ def priority_that_comes_late(s: Stage) -> None:
 
 @scenario
 def priorities_on_one_channel(s: Stage) -> None:
-    ch = s.channel()
-    ch.declare(s.q())
-    ch.qos(1)
+    ch = _consuming(s, 1)
     for tag, priority in (("a", 1), ("b", 2), ("c", 1), ("d", 2)):
         ch.consume(s.q(), tag, {"x-priority": priority})
     s.publish(ch, s.q(), *map(str, range(8)))
@@ -148,10 +157,7 @@ def requeued_to_who_waits(s: Stage) -> None:
 @scenario
 def without_acks_among_others(s: Stage) -> None:
     """A consumer without acks always has room."""
-    one, two = s.channel(), s.channel()
-    one.declare(s.q())
-    one.qos(1)
-    one.consume(s.q())
+    one, two = _consuming(s, 1, "one"), s.channel()
     two.consume(s.q(), no_ack=True)
     s.publish(one, s.q(), *map(str, range(6)))
     one.ack(1)
@@ -164,10 +170,7 @@ def without_acks_among_others(s: Stage) -> None:
 @scenario
 def prefetch_that_changes(s: Stage) -> None:
     """For the channel at once, for each consumer only of those that come."""
-    ch = s.channel()
-    ch.declare(s.q())
-    ch.qos(1)
-    ch.consume(s.q(), "a")
+    ch = _consuming(s, 1, "a")
     s.publish(ch, s.q(), *map(str, range(10)))
     ch.qos(3)
     s.settle()
@@ -210,14 +213,22 @@ def one_channel_and_two_queues(s: Stage) -> None:
     s.counts(s.q("b"))
 
 
-@scenario("nack", "reject", "recover")
-def what_comes_back_under_the_channels_limit(s: Stage, how: str) -> None:
-    """Others get it before the channel that gave it back has room again."""
+def _high_and_low(s: Stage, own: int = 0) -> tuple[Channel, Channel]:
+    """A channel with room for one message, whose consumer has another limit of its own, and a
+    channel whose consumer comes after that and needs no acks."""
     ch, other = s.channel(), s.channel()
     ch.declare(s.q())
+    ch.qos(own)
     ch.qos(1, everywhere=True)
     ch.consume(s.q(), "high", {"x-priority": 1})
     other.consume(s.q(), "low", no_ack=True)
+    return ch, other
+
+
+@scenario("nack", "reject", "recover")
+def what_comes_back_under_the_channels_limit(s: Stage, how: str) -> None:
+    """Others get it before the channel that gave it back has room again."""
+    ch, other = _high_and_low(s)
     s.publish(other, s.q(), "1", "2", "3")
     if how == "recover":
         ch.recover()
@@ -233,10 +244,7 @@ def what_comes_back_under_the_channels_limit(s: Stage, how: str) -> None:
 @scenario
 def turns_before_the_channels_limit(s: Stage) -> None:
     """Who has got something before there was a limit is behind the others when there is one."""
-    ch = s.channel()
-    ch.declare(s.q())
-    for tag in ("a", "b", "c", "d"):
-        ch.consume(s.q(), tag)
+    ch = _consuming(s, 0, "a", "b", "c", "d")
     s.publish(ch, s.q(), "1", "2")
     ch.ack(0, multiple=True)
     ch.qos(1, everywhere=True)
@@ -275,11 +283,7 @@ def own_limits_within_the_channels(s: Stage, whole: int, first: int) -> None:
 @scenario(*itertools.product((1, 2, 3), ("ab", "ba")))
 def one_ack_of_two_consumers(s: Stage, prefetch: int, order: str) -> None:
     """Who gets what there is room for then."""
-    ch = s.channel()
-    ch.declare(s.q())
-    ch.qos(prefetch)
-    for tag in order:
-        ch.consume(s.q(), tag)
+    ch = _consuming(s, prefetch, *order)
     s.publish(ch, s.q(), *map(str, range(12)))
     ch.ack(2 * prefetch, multiple=True)
     s.settle()
@@ -289,12 +293,7 @@ def one_ack_of_two_consumers(s: Stage, prefetch: int, order: str) -> None:
 @scenario(*itertools.product((0, 1), (1, 2)))
 def what_comes_back_where_nobody_was_refused(s: Stage, own: int, messages: int) -> None:
     """The queue has not asked the channel in vain, and asks it first."""
-    ch, other = s.channel(), s.channel()
-    ch.declare(s.q())
-    ch.qos(own)
-    ch.qos(1, everywhere=True)
-    ch.consume(s.q(), "high", {"x-priority": 1})
-    other.consume(s.q(), "low", no_ack=True)
+    ch, other = _high_and_low(s, own)
     s.publish(other, s.q(), *map(str, range(messages)))
     ch.nack(1)
     s.settle()
