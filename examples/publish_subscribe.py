@@ -24,7 +24,8 @@ def subscribe(url: str, name: str, ready: threading.Barrier, heard: dict[str, li
         channel.queue_bind(queue, "news")
         ready.wait()
         for _, _, body in channel.consume(queue, auto_ack=True):
-            print(f"{name} hears: {body.decode()}", flush=True)
+            # One write, as two threads print.
+            print(f"{name} hears: {body.decode()}\n", end="", flush=True)
             heard[name].append(body.decode())
             if body.decode() == HEADLINES[-1]:
                 break

@@ -77,9 +77,8 @@ def test_the_page_has_every_command(tmp_path: Path) -> None:
     with broker(data_dir=str(tmp_path / "data")), ControlClient(tmp_path / "data") as client:
         answer = client.ask("ping", {})["result"]
     assert isinstance(answer, dict)
-    rows = re.findall(
-        r"^\| (`[^|]*) \|", PAGE.read_text().partition("## Commands")[2], re.MULTILINE
-    )
+    table = PAGE.read_text().partition("## Commands")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE)
     assert sorted(re.findall(r"`([^`]+)`", " ".join(rows))) == answer["commands"]
 
 
