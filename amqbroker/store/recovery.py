@@ -91,7 +91,7 @@ class Recovered:
     `next_segment` which number a new segment may have. `next_index` has every queue that is known
     to have given an index. `sequence` is the last block's. `snapshot_sequence` is the last block
     that the snapshot covers; of queues with ids below `snapshot_queue_id` it has all that are left.
-    `undone` are definitions behind it that are no more. Journal files `marked_oldest` (0: not known)
+    `undone` are definitions behind it that are no more. Journal files `marked_oldest` (0: unknown)
     and `marked_number` and block `marked_sequence` must be there, as the mark says.
     """
 
