@@ -46,7 +46,11 @@ class Broker:
 
     @property
     def url(self) -> str:
-        """`amqp://user:password@host:port/`, with the first user and the default virtual host."""
+        """`amqp://user:password@host:port/`, with the first user and the default virtual host.
+
+        So Python's clients read it; to those of most other languages an empty path is an empty
+        name: add `%2F`.
+        """
         return self.url_of()
 
     def url_of(self, user: str | None = None, vhost: str = "/") -> str:

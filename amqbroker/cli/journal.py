@@ -125,7 +125,11 @@ def _stopped(path: Path, force: bool) -> Iterator[None]:
     from amqbroker.errors import DiskError
     from amqbroker.store.files import folder_user
 
-    if not path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:
+        fail(EXIT_FAILED, f"cannot look at {path}: {error.strerror}")
+    if not is_folder:
         fail(EXIT_USAGE, f"there is no folder {path}")
     try:
         user = "" if force else folder_user(path)

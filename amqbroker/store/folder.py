@@ -7,10 +7,10 @@ of a clean stop counts once: a file follows it. A batch is written and synced be
 of it; a file's name is synced with its first batch; a snapshot replaces the one before under a
 synced rename, and only then do the files go that it covers. Files go oldest first on the disk too:
 a younger one has the settled ranges of an older one. When a file has its first synced batch, and at
-a clean stop, the mark names it, so that it is missed if it goes by itself. A batch for which there
-is no room is undone: files that it began go, others are cut to what they were. Segments are written
-and synced before the journal names them, and go after it has forgotten them; what nothing names is
-removed at a start.
+a clean stop, the mark names it, so that it is missed if it goes by itself; and the first file that
+stays, before older ones go. A batch for which there is no room is undone: files that it began go,
+others are cut to what they were. Segments are written and synced before the journal names them, and
+go after it has forgotten them; what nothing names is removed at a start.
 """
 
 from __future__ import annotations
@@ -62,18 +62,21 @@ class JournalFiles:
         "_keeps_reserve",
         "_marked",
         "_number",
+        "_numbers",
         "_size",
         "_undo",
     )
 
     def __init__(
-        self, disk: Disk, file: DiskFile, number: int, damaged: frozenset[str] = frozenset()
+        self, disk: Disk, file: DiskFile, numbers: list[int], damaged: frozenset[str] = frozenset()
     ) -> None:
+        """`numbers` are those of all files that hold anything, and last of the one that is open."""
         self._disk = disk
+        self._numbers = numbers
         # Files in which a start found damage: somebody may want to look at them.
         self._damaged = damaged
         self._file = file
-        self._number = number
+        self._number = numbers[-1]
         self._size = FILE_HEADER_BYTES
         self._failure = ""
         # A file has gone, and a crash may bring it back.
@@ -112,7 +115,9 @@ class JournalFiles:
             raise
         self._undo.clear()
         if batch.sync and (batch.is_last or self._marked != self._number):
-            self._mark(batch)
+            # It is a help, and nothing depends on it; the next batch tries again.
+            with suppress(DiskError):
+                self._mark(batch)
         if self._keeps_reserve and not self._has_reserve:
             self._make_reserve()
 
@@ -131,18 +136,18 @@ class JournalFiles:
                 self._undo.append((journal_name(self._number), self._size))
             self._file.write(batch.chunks)
             self._size += sum(map(len, batch.chunks))
-        if batch.sync:
+        if batch.sync or batch.deletable:
             self._file.sync()
         if batch.starts_file:
             self._sync_folder()
         if batch.snapshot is not None:
             self._write_snapshot(batch.snapshot)
-        try:
-            for number in batch.deletable:
-                self._let_go(journal_name(number))
-        except DiskFullError as error:
-            # The snapshot covers the batch: it cannot be undone any more.
-            raise DiskError(str(error)) from error
+        if batch.deletable:
+            try:
+                self._let_go(batch)
+            except DiskFullError as error:
+                # The snapshot covers the batch: it cannot be undone any more.
+                raise DiskError(str(error)) from error
         # Nothing is lost if these fail: nothing names the files any more, and a start removes them.
         for name in batch.set_aside:
             with suppress(DiskError):
@@ -161,21 +166,36 @@ class JournalFiles:
         self._file.sync()
         file = self._disk.create(journal_name(number))
         self._undo.append((journal_name(number), 0))
+        self._numbers.append(number)
         before = self._file
         self._file = file
         self._number = number
         self._size = 0
         before.close()
 
-    def _let_go(self, name: str) -> None:
-        """A journal file goes, and gets another name if it is damaged."""
-        if self._has_deleted:
-            self._sync_folder()
-        if name in self._damaged:
-            self._disk.rename(name, name + DAMAGED_SUFFIX)
-        else:
-            self._disk.delete(name)
-        self._has_deleted = True
+    def _let_go(self, batch: Batch) -> None:
+        """Journal files go, and get another name if they are damaged. Nobody misses them."""
+        disk = self._disk
+        count = len(batch.deletable)
+        assert batch.deletable == self._numbers[:count], (batch.deletable, self._numbers)
+        del self._numbers[:count]
+        try:
+            self._mark(batch)
+        except DiskError:
+            # Without a mark nothing is missed.
+            self._marked = 0
+            if MARK_NAME in disk.list_names():
+                disk.delete(MARK_NAME)
+                self._sync_folder()
+        for number in batch.deletable:
+            if self._has_deleted:
+                self._sync_folder()
+            name = journal_name(number)
+            if name in self._damaged:
+                disk.rename(name, name + DAMAGED_SUFFIX)
+            else:
+                disk.delete(name)
+            self._has_deleted = True
 
     def _write_segments(self, writes: list[SegmentWrite]) -> None:
         """All of them are on disk before the journal says so."""
@@ -209,12 +229,12 @@ class JournalFiles:
         self._sync_folder()
 
     def _mark(self, batch: Batch) -> None:
-        """Remember that this file has this block: a start misses the last file by nothing else."""
-        try:
-            _write_mark(self._disk, batch.file_number, batch.sequence)
-        except DiskError:
-            # It is a help, and nothing depends on it; the next batch tries again.
-            return
+        """Remember that this file has this block, and which file is the first one: a start misses
+        the first and the last file by nothing else."""
+        oldest = self._numbers[0]
+        if oldest == self._number and self._size <= FILE_HEADER_BYTES:
+            oldest = 0  # a start that finds nothing in it removes it
+        _write_mark(self._disk, Mark(batch.file_number, batch.sequence, oldest))
         self._marked = self._number
 
     def _sync_folder(self) -> None:
@@ -243,6 +263,7 @@ class JournalFiles:
                 disk.truncate(name, before)
         if number != self._number:
             self._file = disk.open_append(journal_name(number))
+            self._numbers.pop()
             self._number = number
         self._size = size
 
@@ -267,13 +288,13 @@ class JournalFiles:
             return
 
 
-def _write_mark(disk: Disk, number: int, sequence: int) -> None:
-    """Replace the mark: this journal file is there, and this block. Both are synced."""
+def _write_mark(disk: Disk, mark: Mark) -> None:
+    """Replace the mark. What it names is synced."""
     if MARK_NEW_NAME in disk.list_names():
         disk.delete(MARK_NEW_NAME)
     file = disk.create(MARK_NEW_NAME)
     try:
-        file.write([Mark(number, sequence).encode()])
+        file.write([mark.encode()])
         file.sync()
     finally:
         file.close()
@@ -328,15 +349,18 @@ def _open_folder(
         file.write([file_header(JOURNAL_MAGIC, number, seed)])
         file.sync()
         disk.sync_folder()
+        numbers = [found.number for found in recovered.files if found.blocks]
+        oldest = numbers[0] if numbers else 0
         with suppress(DiskFullError):
-            _write_mark(disk, number, recovered.sequence)
-        _remove_empty(disk, recovered)
+            _write_mark(disk, Mark(number, recovered.sequence, oldest))
+            # The mark before may name one of these.
+            _remove_empty(disk, recovered)
     except DiskError:
         file.close()
         raise
     journal = Journal(recovered, number, seed, file_bytes_max)
     damaged = frozenset(problem.file for problem in recovered.problems)
-    return recovered, journal, JournalFiles(disk, file, number, damaged)
+    return recovered, journal, JournalFiles(disk, file, [*numbers, number], damaged)
 
 
 def _cut_torn_tail(disk: Disk, recovered: Recovered) -> None:

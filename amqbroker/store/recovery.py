@@ -91,8 +91,8 @@ class Recovered:
     `next_segment` which number a new segment may have. `next_index` has every queue that is known
     to have given an index. `sequence` is the last block's. `snapshot_sequence` is the last block
     that the snapshot covers; of queues with ids below `snapshot_queue_id` it has all that are left.
-    `undone` are definitions behind it that are no more. Journal file `marked_number` and block
-    `marked_sequence` must be there, as the mark says.
+    `undone` are definitions behind it that are no more. Journal files `marked_oldest` (0: unknown)
+    and `marked_number` and block `marked_sequence` must be there, as the mark says.
     """
 
     __slots__ = (
@@ -102,6 +102,7 @@ class Recovered:
         "files",
         "live",
         "marked_number",
+        "marked_oldest",
         "marked_sequence",
         "messages",
         "next_index",
@@ -134,6 +135,7 @@ class Recovered:
         self.undone: list[tuple[bytes, bytes]] = []
         self.marked_number = 0
         self.marked_sequence = 0
+        self.marked_oldest = 0
         self.clean = False
         self.problems: list[Problem] = []
         self.torn_tail: Problem | None = None
@@ -296,6 +298,7 @@ class Recovery(RecordVisitor):
             return
         self._result.marked_number = mark.number
         self._result.marked_sequence = mark.sequence
+        self._result.marked_oldest = mark.oldest
 
     def add_file(self, number: int, data: bytes, is_last: bool) -> None:
         """Read a journal file. DiskError if its format is newer or definitions are missing."""
@@ -361,7 +364,7 @@ class Recovery(RecordVisitor):
 
     def _look_at_the_end(self) -> None:
         """Files go oldest first: if any is left, the last one is, with what the snapshot covers and
-        what the mark names."""
+        what the mark names. The mark knows of those that went."""
         result = self._result
         covered = result.snapshot_sequence
         last = result.files[-1].number if result.files else 0
@@ -383,6 +386,8 @@ class Recovery(RecordVisitor):
                 f"there were blocks up to {result.marked_sequence}, and the journal files end with"
                 f" block {result.sequence}"
             )
+        elif 0 < result.marked_oldest < (result.files[0].number if last else 0):
+            what = f"{journal_name(result.marked_oldest)} was the first one, and it is missing"
         if what:
             # A clean stop that is found was not the last one.
             result.clean = False

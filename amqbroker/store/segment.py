@@ -26,8 +26,8 @@ class Segment:
     `count` bodies.
 
     What was never read begins at index `read_to` and at `offset`; before that, only what is in
-    `again` is unread. Of a segment with anything that outlives a restart, `again_transient` has
-    those of `again` that do not. `out` transient messages are out for delivery and nowhere else.
+    `again` is unread; `again_transient` has those of them that do not outlive a restart. `out`
+    transient messages are out for delivery and nowhere else.
 
     Nothing in it expires before `expires_from`, which is 0 if none of it ever does; all of it has
     expired at `expires_until`, which is 0 if some of it never does.
@@ -193,7 +193,7 @@ class Segment:
         self.unread_bytes += entry.message.body_bytes()
         if is_kept:
             self.handed -= 1
-        elif self.count > 0:
+        else:
             self.again_transient.add(index, index)
         return True
 
@@ -201,14 +201,13 @@ class Segment:
         """What was given back was read once more up to this index, and so many of it outlive a
         restart; how many were to be read. What is missing does not count any more."""
         wanted = self.again.take_until(last)
-        if self.count > 0:
-            self.count -= wanted - self.again_transient.take_until(last) - kept
+        self.count -= wanted - self.again_transient.take_until(last) - kept
         return wanted
 
     def keep_again(self) -> list[tuple[int, int]]:
         """What was given back is not read once more; the indexes of what would outlive a restart,
         which count until they are settled."""
-        kept = self.again.without(self.again_transient) if self.count > 0 else []
+        kept = self.again.without(self.again_transient)
         if kept:
             self.handed += self.again.total - self.again_transient.total
         self.unread -= self.again.total

@@ -250,6 +250,10 @@ def test_wrong_options(tmp_path: Path) -> None:
     assert missing.exit_code == 2
     assert missing.stderr == f"amqbroker: there is no folder {tmp_path / 'none'}\n"
     assert invoke("verify", "--nonsense").exit_code == 2
+    long = invoke("verify", "--data-dir", str(tmp_path / ("x" * 300)))
+    assert long.exit_code == 1
+    assert long.stderr.startswith(f"amqbroker: cannot look at {tmp_path}/xxx")
+    assert long.stderr.endswith(": File name too long\n")
 
 
 def test_an_empty_folder_is_sound(tmp_path: Path) -> None:

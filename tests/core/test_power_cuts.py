@@ -105,6 +105,7 @@ class Life:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self.house = CutHouse(self.random)
+        self.persistent = self.random.choice([0.2, 0.8])  # this share of the messages
         self.number = 0
         # Of each queue: number to whether it was confirmed; unacked and not purged only.
         self.wanted: dict[str, dict[int, bool]] = {name: {} for name in QUEUES}
@@ -228,7 +229,7 @@ class Life:
             names = [name for name in QUEUES if self.there[name]]
             name = random.choice(names)
             self.number += 1
-            persistent = random.random() < 0.8
+            persistent = random.random() < self.persistent
             body = b"%d " % self.number + bytes(random.choice([1, 50, 400]))
             if persistent:
                 self.maybe[name].add(self.number)

@@ -9,6 +9,7 @@ from amqbroker.message import PENDING, SETTLED, VOLATILE, WRITTEN, Entry
 from amqbroker.store.backlog import Backlog
 from amqbroker.store.folder import DAMAGED_SUFFIX, open_folder
 from amqbroker.store.holding import HoldingDisk
+from amqbroker.store.inspect import inspect_folder
 from amqbroker.store.queue_log import QueueLog
 from amqbroker.store.records import FILE_HEADER_BYTES, SEGMENT, SNAPSHOT_NAME
 from amqbroker.store.segment import Segment
@@ -307,6 +308,27 @@ def test_segments_of_a_queue_that_nobody_claims_go() -> None:
     # Nobody misses them, though the journal file that named them is still there.
     disk.crash(kept_changes=~0)
     assert Store(disk, queue_ids=(2,)).recovered.problems == []
+
+
+def test_transient_messages_that_are_read_again_cost_no_others() -> None:
+    """They were given back when their segment had nothing else yet."""
+    store = SegmentStore(FakeDisk())
+    for number in (1, 2):
+        store.move(store.put(number, transient=True))
+        store.commit()
+    (first,) = store.read(100)
+    assert store.backlog.give_back([first]) == []
+    store.move(store.put(3))
+    store.commit()
+    assert len(store.segments()) == 1
+    assert bodies_of(store.read(100)) == [1]
+    assert store.backlog.segments[0].live() == 1
+    assert bodies_of(store.read_all()) == [2, 3]
+    assert store.backlog.segments[0].live() == 1
+    store.journal.stop([])
+    store.commit()
+    assert inspect_folder(store.disk).problems == []
+    assert bodies_of(SegmentStore(store.disk).read_all()) == [3]
 
 
 def test_a_snapshot_names_segments_and_what_is_settled_in_them() -> None:

@@ -17,7 +17,7 @@ from amqbroker.store.records import (
     journal_name,
 )
 from amqbroker.store.segments import SegmentWriter, segment_name
-from tests.store.fake_disk import FakeDisk
+from tests.store.fake_disk import FakeDisk, FakeFile
 from tests.store.helpers import SEED, Store, bodies, commit, make_message, take
 
 
@@ -167,6 +167,63 @@ def test_all_files_that_are_gone_are_missed() -> None:
     ]
 
 
+@pytest.mark.parametrize("stops", [False, True])
+@pytest.mark.parametrize("gone", [2, 3])
+def test_first_files_that_are_gone_are_missed(gone: int, stops: bool) -> None:
+    """Not those that went by themselves."""
+    disk = FakeDisk()
+    store = Store(disk, file_bytes_max=200)
+    store.settle(*store.publish(bytes(200), 1))
+    (first,) = store.publish(bytes(200), 1)
+    store.commit()
+    for _ in range(4):
+        store.publish(bytes(200), 1)
+        store.commit()
+    store.settle(first)
+    if stops:
+        store.journal.stop([])
+    store.commit()
+    assert disk.names()[:3] == ["definitions", journal_name(2), journal_name(3)]
+    disk.crash(kept_changes=~0)
+    assert Store(disk, file_bytes_max=200).recovered.problems == []
+    for number in range(2, gone + 1):
+        disk.delete(journal_name(number))
+    expected = [
+        "journal.last, offset 0: journal-000000000002 was the first one, and it is missing: some "
+        "are lost"
+    ]
+    assert [str(problem) for problem in inspect_folder(disk).problems] == expected
+    assert [str(problem) for problem in Store(disk).recovered.problems] == expected
+    assert Store(disk).recovered.problems == []
+
+
+def test_files_that_go_are_not_missed_where_the_mark_has_no_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    disk = FakeDisk()
+    store = Store(disk, file_bytes_max=200)
+    entries = store.publish(bytes(200), 1)
+    store.commit()
+    for _ in range(3):
+        store.publish(bytes(200), 1)
+        store.commit()
+    store.settle(*entries)
+    create = disk.create
+
+    def create_or_not(name: str) -> FakeFile:
+        if name == MARK_NEW_NAME:
+            raise DiskFullError(f"cannot create {name}")
+        return create(name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "create", create_or_not)
+        store.commit()
+    assert journal_name(1) not in disk.names()
+    assert MARK_NAME not in disk.names()
+    disk.crash(kept_changes=~0)
+    assert Store(disk).recovered.problems == []
+
+
 def test_a_last_file_that_was_cut_to_its_header_is_missed() -> None:
     disk = filled()
     store = Store(disk)
@@ -224,7 +281,7 @@ def test_a_mark_costs_a_batch_of_each_file_only() -> None:
     assert costs[0] > costs[1] == costs[2] == 2
 
 
-@pytest.mark.parametrize("size", [0, FILE_HEADER_BYTES - 1, FILE_HEADER_BYTES + 1])
+@pytest.mark.parametrize("size", [0, FILE_HEADER_BYTES - 1, FILE_HEADER_BYTES + 1, 63, 65])
 def test_a_mark_of_another_size_is_reported(size: int) -> None:
     disk = filled()
     disk.put(MARK_NAME, (disk.content(MARK_NAME) + b"?")[:size])

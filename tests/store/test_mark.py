@@ -8,17 +8,23 @@ from amqbroker.errors import DiskError
 from amqbroker.store.mark import MARK_MAGIC, Mark, read_mark
 from amqbroker.store.records import FILE_HEADER_BYTES, FORMAT_VERSION, header_crc
 
-DATA = Mark(7, 1 << 40).encode()
+DATA = Mark(7, 1 << 40, 5).encode()
 
 
 def test_a_mark_reads_as_it_was_written() -> None:
-    assert len(DATA) == FILE_HEADER_BYTES
+    assert len(DATA) == 2 * FILE_HEADER_BYTES
     found = read_mark(DATA)
     assert found is not None
-    assert (found.number, found.sequence) == (7, 1 << 40)
+    assert (found.number, found.sequence, found.oldest) == (7, 1 << 40, 5)
 
 
-@pytest.mark.parametrize("bit", range(8 * FILE_HEADER_BYTES))
+def test_a_mark_as_it_was_at_first_knows_no_oldest_file() -> None:
+    found = read_mark(DATA[:FILE_HEADER_BYTES])
+    assert found is not None
+    assert (found.number, found.sequence, found.oldest) == (7, 1 << 40, 0)
+
+
+@pytest.mark.parametrize("bit", range(16 * FILE_HEADER_BYTES))
 def test_a_flipped_bit_is_noticed(bit: int) -> None:
     data = bytearray(DATA)
     data[bit // 8] ^= 1 << bit % 8
