@@ -86,7 +86,8 @@ class Consumer:
         client = channel.client
         tag = channel.next_delivery_tag
         channel.next_delivery_tag = tag + 1
-        message = entry.message
+        original = entry.message
+        message = original
         if self.queue.edits:
             message = entry.message_to_send()
         write_deliver(
@@ -112,7 +113,7 @@ class Consumer:
             channel.unacked.add(entry)
         if channel.vhost.traced:
             # Last, as the copy's queue may deliver by that, on this channel too.
-            trace_delivery(channel, self.queue.name, entry.message, entry.redelivered)
+            trace_delivery(channel, self.queue.name, original, entry.redelivered)
 
     def is_full(self) -> bool:
         """Whether it has all that its own prefetch allows."""

@@ -194,7 +194,8 @@ def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
         # What has expired behind it does not count as left.
         queue.catch_up()
         queue.wake()
-    message = entry.message
+    original = entry.message
+    message = original
     if queue.edits:
         message = entry.message_to_send()
     tag = channel.next_delivery_tag
@@ -219,7 +220,7 @@ def _answer_get(channel: Channel, queue: Queue, no_ack: bool) -> None:
         watch_get(channel, queue)
     if channel.vhost.traced:
         # Last, as the copy's queue may deliver by that, on this channel too.
-        trace_delivery(channel, queue.name, entry.message, entry.redelivered)
+        trace_delivery(channel, queue.name, original, entry.redelivered)
 
 
 def qos(channel: Channel, frame: Frame) -> None:

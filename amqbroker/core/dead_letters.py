@@ -52,6 +52,8 @@ FIRST_HEADERS: Final = ("x-first-death-exchange", "x-first-death-queue", "x-firs
 LAST_HEADERS: Final = ("x-last-death-exchange", "x-last-death-queue", MARK)
 
 SHORT_STRING_MAX: Final = 255
+# One death more is what a long integer holds.
+COUNT_MAX: Final = (1 << 63) - 2
 # CC and BCC as they stand in a headers table: the key with its length.
 CC_FIELD: Final = b"\x02CC"
 BCC_FIELD: Final = b"\x03BCC"
@@ -76,7 +78,8 @@ class Deaths:
                 known = decode_checked_table(entry, 1)
                 if known.get("queue") == queue and known.get("reason") == death["reason"]:
                     count = known.get("count")
-                    known["count"] = count + 1 if isinstance(count, int) else 1
+                    # A publisher who is believed may have put anything there.
+                    known["count"] = min(count, COUNT_MAX) + 1 if isinstance(count, int) else 1
                     death = known
                     del self.entries[place]
                     break

@@ -354,7 +354,8 @@ class Line:
             return
         backlog = self._make_backlog()
         for entry in out:
-            if entry.outstanding:
+            # If a full disk took it before the rest of its batch, it may have left memory already.
+            if entry.outstanding and not entry.message.is_absent():
                 self.unload(entry)
         for entry in out:
             if entry.state == VOLATILE:

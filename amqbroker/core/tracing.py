@@ -9,20 +9,25 @@ Source: RabbitMQ's `rabbit_trace`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from amqbroker.core.dead_letters import shown
 from amqbroker.core.definitions import short
+from amqbroker.errors import AmqpError
 from amqbroker.exchanges.base import Table
 from amqbroker.exchanges.registry import TRACE_EXCHANGE
 from amqbroker.message import Message
-from amqbroker.wire.properties import decode_properties, encode_header
+from amqbroker.wire.properties import HEADERS, decode_properties, encode_header, find
+from amqbroker.wire.tables import table_end
 
 if TYPE_CHECKING:
     from pamqp.common import FieldTable
 
     from amqbroker.core.channel import Channel
     from amqbroker.core.queue import Queue
+
+# So much deeper a message's headers are nested in a copy: in `properties`, in its headers.
+COPY_DEPTH: Final = 2
 
 
 def trace_publish(channel: Channel, message: Message, queues: list[Queue]) -> None:
@@ -43,6 +48,8 @@ def _copy(channel: Channel, message: Message, exchange: str, key: str, facts: Ta
     trace = vhost.exchanges.get(TRACE_EXCHANGE)
     if trace is None or exchange == TRACE_EXCHANGE or not trace.has_bindings():
         return
+    if _is_nested_too_deep(message.header):
+        return
     client = channel.client
     properties = decode_properties(shown(message.header))
     headers: Table = {
@@ -62,6 +69,18 @@ def _copy(channel: Channel, message: Message, exchange: str, key: str, facts: Ta
     copy = Message(0, address, 0, header, message.body, False)
     for queue in vhost.walk(trace, [key], headers, header).queues.values():
         queue.enqueue(copy)
+
+
+def _is_nested_too_deep(header: bytes) -> bool:
+    """Whether a copy, which has these headers within its own, would be nested deeper than messages
+    may be. Sooner or later copies of copies are, which a dead-letter exchange can lead to."""
+    position = find(header, HEADERS)
+    if position >= 0:
+        try:
+            table_end(header, position, len(header), COPY_DEPTH)
+        except AmqpError:
+            return True
+    return False
 
 
 def _exchange_of(message: Message) -> str:

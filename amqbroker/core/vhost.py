@@ -244,6 +244,7 @@ class VirtualHost:
         if sources is None:
             return 0
         position = 0
+        gone: list[tuple[str, Binding]] = []
         for name in list(sources):
             source = self.exchanges.get(name)
             if source is None:
@@ -251,8 +252,7 @@ class VirtualHost:
             in_journal = durable and source.durable and self.journal is not None
             if in_journal or self._events is not None:
                 for binding in source.bindings_to(destination):
-                    if self._events is not None:
-                        self._events.binding_deleted(self.name, name, binding)
+                    gone.append((name, binding))
                     if in_journal and self.journal is not None:
                         position = self.journal.undefine(
                             definitions.binding_key(self.name, name, binding)
@@ -261,6 +261,10 @@ class VirtualHost:
             if _is_forsaken(source):
                 doomed.append(source)
         self.forget_routes()
+        if self._events is not None:
+            # Last: no event may go to what is no more.
+            for name, binding in gone:
+                self._events.binding_deleted(self.name, name, binding)
         return position
 
     def _unbound(self, source: Exchange, binding: Binding) -> int:

@@ -6,7 +6,7 @@ import pytest
 from pamqp.commands import Basic, Queue, Tx
 from pamqp.common import FieldTable
 
-from tests.core.house import House, core, items
+from tests.core.house import PERSISTENT, House, core, items
 from tests.semantics.messages import Message
 from tests.semantics.peer import Channel
 
@@ -288,4 +288,37 @@ def test_a_copy_of_a_delivery_may_go_out_on_the_same_channel(house: House, how: 
     assert [message.body for message in found] == [b"3", b"2"]
     for message in found:
         ch.ack(message.tag)
+    ch.sync()
+
+
+@pytest.mark.parametrize("no_ack", [True, False])
+def test_a_copy_is_made_of_what_is_written_already(house: House, ch: Channel, no_ack: bool) -> None:
+    """To settle it is to let go of it."""
+    for queue in ("copies", "q"):
+        ch.declare_queue(queue, durable=True)
+    ch.bind("copies", "amq.rabbitmq.trace", "deliver.#")
+    for body in (b"1", b"2"):
+        ch.publish(body, key="q", properties=PERSISTENT)
+    ch.sync("q")
+    house.vhost().trace(True)
+    assert ch.must_get("q", no_ack=no_ack).body == b"1"
+    ch.consume("q", no_ack=no_ack)
+    ch.expect_delivery(b"2")
+    house.vhost().trace(False)
+    assert house.channel().get_bodies("copies") == [b"1", b"2"]
+
+
+def test_copies_of_copies_come_to_an_end(house: House, ch: Channel) -> None:
+    """A dead-letter exchange leads them back to the queue whose deliveries are copied. Each has the
+    headers of the one before within its own."""
+    ch.declare_queue("q")
+    back: FieldTable = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "q"}
+    ch.declare_queue("copies", arguments={**back, "x-message-ttl": 0})
+    ch.bind("copies", "amq.rabbitmq.trace", "deliver.q")
+    house.vhost().trace(True)
+    ch.consume("q", no_ack=True)
+    ch.publish(b"m", key="q")
+    house.run()
+    found = [item for item in items(ch) if isinstance(item, Message)]
+    assert 10 < len(found) < 64
     ch.sync()

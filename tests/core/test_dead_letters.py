@@ -265,6 +265,13 @@ def test_believed_histories_may_be_of_any_shape(value: FieldValue) -> None:
     assert not letter.deaths.is_cycle("q")
 
 
+@pytest.mark.parametrize("count", [(1 << 63) - 1, (1 << 64) - 1])
+def test_believed_counts_end_where_integers_do(count: int) -> None:
+    death: FieldTable = {"queue": "q", "reason": "rejected", "count": count}
+    letter = die(make_message(headers={"x-death": [death]}), believe=True)
+    assert deaths_of(letter.message)[0]["count"] == (1 << 63) - 1
+
+
 def test_names_that_are_not_utf8_pass_through() -> None:
     message = make_message()
     message.address = b"\x02x\xff\x02k\xfe"

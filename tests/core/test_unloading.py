@@ -104,6 +104,32 @@ def test_a_message_that_is_on_disk_already_is_not_written_again(house: House, ch
     assert sum(map(len, house._disk.segments.values())) == written
 
 
+def test_what_a_full_disk_refused_leaves_memory_once(house: House, ch: Channel) -> None:
+    """It can be read, and so leave memory, before it is on disk at last."""
+    publish(ch, persistent=False)
+    deliver(ch)
+    memory = core(house.node).memory
+    house.disk_is_slow = True
+    press(house)
+    assert house._batch is not None
+    house._batch = None
+    house.node.journal_refused("no space left on device", house.now)
+    house.advance(1)
+    other = house.channel()
+    other.declare_queue("other")
+    other.consume("other")
+    house.channel().publish(b"m", key="other")
+    tag = other.expect_delivery(b"m").tag
+    assert memory.unloaded == COUNT
+    house.disk_is_slow = False
+    house.advance(10)
+    assert memory.unloaded == COUNT
+    other.ack(tag)
+    assert memory.bytes == memory.flying_bytes == 0
+    ch.close()
+    assert memory.unloaded == 0
+
+
 def test_a_crash_brings_all_of_it_back_in_order(house: House, ch: Channel) -> None:
     bodies = publish(ch)
     tags = deliver(ch)

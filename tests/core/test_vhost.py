@@ -341,3 +341,23 @@ def test_names_that_are_not_utf_8_route_like_any_other() -> None:
     assert vhost.route(b"\0\2\xff\xfe").queues == [queue]
     vhost.remove_queue(queue)
     assert vhost.route(b"\0\2\xff\xfe").queues == []
+
+
+@pytest.mark.parametrize("how", ["delete", "expire", "lose"])
+def test_a_queue_that_listens_to_its_own_end_hears_nothing_of_it(house: House, how: str) -> None:
+    """Its bindings go with it, and that is told to the others only."""
+    ch, other = house.channel(), house.channel()
+    other.declare_queue("all")
+    ch.declare_queue("q", exclusive=how == "lose", arguments={"x-expires": 1000})
+    for queue, channel in (("all", other), ("q", ch)):
+        for key in ("binding.deleted", "queue.deleted"):
+            channel.bind(queue, "amq.rabbitmq.event", key)
+    if how == "delete":
+        ch.delete_queue("q")
+    elif how == "expire":
+        house.advance(1.1)
+    else:
+        ch.peer.drop()
+    assert not other.queue_exists("q")
+    told = [other.must_get("all").method.routing_key for _ in range(3)]  # type: ignore[attr-defined]
+    assert told == ["binding.deleted", "binding.deleted", "queue.deleted"]
