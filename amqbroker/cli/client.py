@@ -15,6 +15,7 @@ Exit codes are those of RabbitMQ's tools, which are those of sysexits.h:
 from __future__ import annotations
 
 import json
+import math
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -45,6 +46,8 @@ EXIT_CODES: Final[dict[object, int]] = {
 ANSWER_TIMEOUT_S: Final = 30.0
 # Suggestions of a shell are not worth waiting for.
 COMPLETION_TIMEOUT_S: Final = 1.0
+# What a socket takes is 2^31 ms; `--timeout infinity` is as good as that.
+TIMEOUT_MAX_S: Final = 2_000_000.0
 
 _DATA_DIR: Final = "amqbroker.data_dir"
 _CONFIG: Final = "amqbroker.config"
@@ -63,6 +66,10 @@ def broker_options(command: Command) -> Command:
     command."""
 
     def keep(context: click.Context, option: click.Parameter, value: object) -> None:
+        if isinstance(value, float):
+            if math.isnan(value):
+                raise click.BadParameter("nan is no number of seconds")
+            value = min(value, TIMEOUT_MAX_S)
         if value is not None:
             context.meta[KEPT[str(option.name)]] = value
 

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, TextIO, TypeVar
 
 import click
 
@@ -46,6 +46,14 @@ def fail(code: int, *lines: str) -> NoReturn:
     for line in lines:
         click.echo(f"amqbroker: {line}", err=True)
     sys.exit(code)
+
+
+def standard_input(wanted: str) -> TextIO:
+    """Standard input, which a shell or a service manager may have closed."""
+    found: TextIO | None = sys.stdin
+    if found is None:
+        raise click.UsageError(f"standard input is closed: {wanted}")
+    return found
 
 
 def load_config(file: str | None, options: dict[str, object]) -> Config:

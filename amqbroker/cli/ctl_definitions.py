@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Final
 
 import click
 
 from amqbroker.cli.client import EXIT_DATA, EXIT_USAGE, Answer, ask_long, ask_rows, broker_options
-from amqbroker.cli.common import fail
+from amqbroker.cli.common import fail, standard_input
 from amqbroker.cli.ctl_lists import vhost_names
 from amqbroker.cli.output import format_options, printable, quiet_option, say, wants_json
 
@@ -101,7 +100,10 @@ def _counted(counts: dict[str, int]) -> str:
 
 def _read(file: str) -> dict[str, object]:
     try:
-        text = sys.stdin.read() if file == STANDARD else Path(file).read_text(encoding="utf-8")
+        if file == STANDARD:
+            text = standard_input("name a FILE").read()
+        else:
+            text = Path(file).read_text(encoding="utf-8")
         document = json.loads(text)
     except OSError as error:
         fail(EXIT_USAGE, f"{file}: cannot be read: {error.strerror}")

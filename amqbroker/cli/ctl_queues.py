@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from base64 import b64encode
 from pathlib import Path
 from typing import Final
@@ -17,7 +16,7 @@ from amqbroker.cli.client import (
     ask_rows,
     broker_options,
 )
-from amqbroker.cli.common import fail, shown_count
+from amqbroker.cli.common import fail, shown_count, standard_input
 from amqbroker.cli.ctl_lists import queue_names, vhost_names, vhost_option
 from amqbroker.cli.output import format_options, quiet_option, say, show_rows, wants_json
 
@@ -26,6 +25,8 @@ TABLE_BODY_BYTES: Final = 100
 JSON_BODY_BYTES: Final = 1024 * 1024
 
 NUMBERS: Final = ("delivery_mode", "priority", "timestamp")
+# More than 64 bits have.
+NUMBER_DIGITS_MAX: Final = 32
 
 
 @click.command("purge_queue")
@@ -196,7 +197,13 @@ def _properties(properties: list[str], headers: list[str]) -> dict[str, object]:
     made: dict[str, object] = {}
     for pair in properties:
         name, _, value = pair.partition("=")
-        number = name in NUMBERS and value.isascii() and value.isdigit()
+        # The broker says what is right for a number that is too long for any.
+        number = (
+            name in NUMBERS
+            and value.isascii()
+            and value.isdigit()
+            and len(value) <= NUMBER_DIGITS_MAX
+        )
         made[name] = int(value) if number else value
     table: dict[str, object] = {}
     for pair in headers:
@@ -204,7 +211,7 @@ def _properties(properties: list[str], headers: list[str]) -> dict[str, object]:
         if name.endswith(":"):
             try:
                 table[name[:-1]] = json.loads(value)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise click.BadParameter(f"{value!r} is no JSON: in {pair!r}") from None
         else:
             table[name] = value
@@ -219,7 +226,7 @@ def _body(body: str | None, file: str | None) -> bytes:
     if body is not None:
         return body.encode("utf-8", "surrogateescape")
     if file is None or file == "-":
-        return sys.stdin.buffer.read()
+        return standard_input("give a body or --file").buffer.read()
     try:
         return Path(file).read_bytes()
     except OSError as error:

@@ -7,13 +7,13 @@ line have the names of the request's arguments.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from typing import Any, Final
 
 import click
 
 from amqbroker.cli.client import ask, ask_rows, broker_options, suggestions
+from amqbroker.cli.common import standard_input
 from amqbroker.cli.ctl_lists import vhost_names, vhost_option
 from amqbroker.cli.output import format_options, quiet_option, say, show_rows
 
@@ -100,8 +100,9 @@ def _password(given: str | None) -> str:
     """From the argument, from standard input, or asked for."""
     if given is not None:
         return given
-    if not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\r\n")
+    given_in = standard_input("give the password as an argument")
+    if not given_in.isatty():
+        return given_in.readline().rstrip("\r\n")
     asked = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return str(asked)
 

@@ -8,6 +8,7 @@ configuration (then with a line a mistake).
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -50,7 +51,10 @@ class _ServeByDefault(click.Group):
     """A group whose command `serve` may be left out."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Carry out the command. Output that cannot be written is a line as well."""
+        """Carry out the command. Output that cannot be written is a line as well; a character that
+        the terminal's encoding does not have is a question mark."""
+        if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+            sys.stdout.reconfigure(errors="replace")
         try:
             return super().invoke(ctx)
         except OSError as error:

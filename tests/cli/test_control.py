@@ -102,3 +102,9 @@ def test_the_environment_is_the_configuration_without_passwords(running: Broker)
     assert rows["users"] == "[]"
     shown = invoke("ctl", "--json", "--data-dir", running.config.data_dir, "environment")
     assert json.loads(shown.stdout)["limits"]["heartbeat_s"] == 60
+
+
+@pytest.mark.parametrize("seconds", ["infinity", "1e300", "10000000"])
+def test_a_very_long_timeout_is_one(running: Broker, seconds: str) -> None:
+    result = invoke("ctl", "--data-dir", running.config.data_dir, "ping", "--timeout", seconds)
+    assert (result.exit_code, result.stderr) == (0, "")

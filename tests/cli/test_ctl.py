@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -25,6 +27,8 @@ def invoke(*args: str) -> Result:
         (("list_queues", "--formatter", "xml"), "Invalid value for '--formatter'"),
         (("publish", "q", "m", "--header", "x"), "'x' is not NAME=VALUE"),
         (("publish", "q", "m", "--header", "x:=y"), "'y' is no JSON"),
+        (("publish", "q", "m", "--header", "x:=" + "[" * 100_000), "is no JSON"),
+        (("ping", "--timeout", "nan"), "nan is no number of seconds"),
         (("publish", "q", "m", "--file", "f"), "either a body or --file is needed"),
         (("close_all_connections", "--global", "--user", "u", "why"), "--global does not go with"),
     ],
@@ -35,6 +39,21 @@ def test_wrong_use_is_64_and_says_what_is_right(
     result = invoke(*args)
     assert result.exit_code == 64
     assert text in result.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        (("add_user", "ann"), "standard input is closed: give the password as an argument"),
+        (("publish", "q"), "standard input is closed: give a body or --file"),
+        (("import_definitions",), "standard input is closed: name a FILE"),
+    ],
+)
+def test_a_closed_standard_input_is_named(command: tuple[str, ...], text: str) -> None:
+    program = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "amqbroker", "ctl"]
+    ended = subprocess.run([*program, *command], capture_output=True, text=True, check=False)
+    assert ended.returncode == 64
+    assert text in ended.stderr
 
 
 def test_hyphens_do_as_well(tmp_path: Path) -> None:

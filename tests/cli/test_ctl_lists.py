@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,3 +79,14 @@ def test_a_shell_completes_the_names_of_queues(running: Broker) -> None:
         assert ctl_lists.queue_names(context, command.params[0], "ord") == ["orders", "orders.dead"]
         context.meta["amqbroker.data_dir"] = "/nowhere"
         assert ctl_lists.queue_names(context, command.params[0], "ord") == []
+
+
+def test_a_character_that_the_terminal_does_not_have_is_a_question_mark(running: Broker) -> None:
+    assert invoke(running, "add_vhost", "\u65e5\xf6").exit_code == 0
+    command = [sys.executable, "-m", "amqbroker", "ctl", "--data-dir", running.config.data_dir]
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    ended = subprocess.run(
+        [*command, "-s", "list_vhosts"], capture_output=True, env=environment, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert ended.stdout.split() == [b"/", b"other", b"?\xf6"]

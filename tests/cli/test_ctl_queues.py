@@ -105,3 +105,9 @@ def test_connections_are_closed(running: Broker) -> None:
         "0 connections closed\n"
     )
     assert invoke(running, "close_connection", pid, "because").exit_code == 69
+
+
+def test_a_number_of_very_many_digits_is_refused(running: Broker) -> None:
+    result = invoke(running, "publish", "q", "m", "--property", "timestamp=" + "9" * 5000)
+    assert result.exit_code == 64
+    assert "the property timestamp is a whole number from 0 to" in result.stderr
