@@ -41,7 +41,7 @@ from amqbroker.core.arguments import (
 )
 from amqbroker.core.broker import Broker
 from amqbroker.core.names import exchange_resource, queue_resource
-from amqbroker.core.partitions import make_partitions, partition_names
+from amqbroker.core.partitions import PARTITION_OF, make_partitions, partition_names
 from amqbroker.core.policies import MIRRORING, Policy
 from amqbroker.errors import AmqpError
 from amqbroker.exchanges.base import EXCHANGE, QUEUE, Binding, Destination, Exchange, Table
@@ -510,7 +510,7 @@ class DefinitionsImport:
                 reader.wrong(f"arguments.{key}", reason)
             elif key in KNOWN_ARGUMENTS and key not in accepted:
                 reader.wrong(f"arguments.{key}", f"not for queues of type {kind}")
-            elif key.startswith("x-") and key not in KNOWN_ARGUMENTS:
+            elif key.startswith("x-") and key not in (PARTITION_OF, *KNOWN_ARGUMENTS):
                 self._note(reader, f"argument {key} of {resource} is kept and has no effect")
         exchange = arguments.get("x-dead-letter-exchange", "")
         if not isinstance(exchange, str):

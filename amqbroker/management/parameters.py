@@ -17,6 +17,7 @@ from amqbroker.core.broker import Broker
 from amqbroker.exchanges.base import Table
 from amqbroker.management.errors import BAD_ARGUMENT, NOT_FOUND, ManagementError
 from amqbroker.management.lookup import check_name, find_vhost
+from amqbroker.management.values import DEPTH_MAX, is_too_deep
 
 # Those of RabbitMQ and of the plugins that come with it.
 COMPONENTS: Final = (
@@ -97,6 +98,9 @@ def list_global_parameters(broker: Broker) -> list[dict[str, object]]:
 
 
 def _encode(value: object) -> str:
+    # What is not refused here could be kept, but not listed.
+    if is_too_deep(value):
+        raise ManagementError(BAD_ARGUMENT, f"the value is nested deeper than {DEPTH_MAX} levels")
     try:
         return json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:

@@ -46,6 +46,15 @@ def table_to_json(table: Table) -> dict[str, object]:
     return {name: to_json(item) for name, item in table.items()}
 
 
+def is_too_deep(value: object, depth: int = 0) -> bool:
+    """Whether a JSON value is nested deeper than DEPTH_MAX."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return False
+    return depth >= DEPTH_MAX or any(is_too_deep(item, depth + 1) for item in value)
+
+
 def problem_of(value: object, path: str, depth: int = 0) -> tuple[str, str] | None:
     """Where and why a JSON value cannot be a field value; None if it can."""
     if depth > DEPTH_MAX:

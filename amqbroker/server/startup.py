@@ -199,12 +199,17 @@ async def stop_serving(runner: Runner, listeners: Listeners) -> None:
 def report_ready(listeners: Listeners, seconds: float, data_dir: str) -> None:
     """The line that people and programs wait for."""
     shown = ", ".join(
-        [f"{host}:{port}" for host, port in listeners.addresses]
-        + [f"{host}:{port} (TLS)" for host, port in listeners.tls_addresses]
+        [_shown(address) for address in listeners.addresses]
+        + [f"{_shown(address)} (TLS)" for address in listeners.tls_addresses]
     )
     logger.info(
         "amqbroker %s ready on %s after %.2f s, data in %s", __version__, shown, seconds, data_dir
     )
+
+
+def _shown(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def report_recovery(folder: DataFolder) -> None:

@@ -519,6 +519,7 @@ def _partitioned(queues: list[object], **arguments: object) -> dict[str, object]
 def test_a_partitioned_exchange_gets_the_queues_that_are_not_named(house: House) -> None:
     named = {"vhost": "/", "name": "orders-1", "arguments": {"x-partition-of": "orders"}}
     work = done(house, _partitioned([named]))
+    assert work.notes == []
     assert work.failures == []
     assert sorted(house.vhost().queues) == ["orders-0", "orders-1"]
     exchange = house.vhost().exchanges["orders"]

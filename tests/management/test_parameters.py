@@ -77,3 +77,15 @@ def test_what_is_no_json() -> None:
     for value in (float("nan"), {1}, b""):
         with pytest.raises(ManagementError, match="the value is no JSON"):
             parameters.set_global_parameter(home.broker, "g", value)
+
+
+def test_values_that_are_nested_too_deep() -> None:
+    home = Restartable()
+    value: list[object] = []
+    for _ in range(64):
+        value = [value]
+    with pytest.raises(ManagementError, match="nested deeper than 64 levels"):
+        parameters.set_global_parameter(home.broker, "g", {"in": value[0]})
+    assert parameters.list_global_parameters(home.broker) == []
+    parameters.set_global_parameter(home.broker, "g", value[0])
+    assert parameters.list_global_parameters(home.broker) == [{"name": "g", "value": value[0]}]

@@ -29,8 +29,8 @@ def test_clients_come_by_every_address(tmp_path: Path) -> None:
         ready = re.search(r" ready on (.*) after ", process.find_log(" ready on "))
         assert ready is not None
         addresses = ready[1].split(", ")
-        assert [address.rpartition(":")[0].strip("[]") for address in addresses] == [
-            listener.rpartition(":")[0].strip("[]") for listener in listeners
+        assert [address.rpartition(":")[0] for address in addresses] == [
+            listener.rpartition(":")[0] for listener in listeners
         ]
         for address in addresses:
             host, _, port = address.rpartition(":")
