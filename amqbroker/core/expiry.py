@@ -64,7 +64,7 @@ def drop_expired(queue: Queue, drops_max: i64, with_new: bool) -> i64:
         ready = line.ready
         if ready.count == 0:
             break
-        on_disk = ready.paged and not ready.is_loaded()
+        on_disk = not line.is_loaded()
         if on_disk:
             if not _segment_has_expired(queue, line, wall_ms, with_new):
                 break
@@ -112,7 +112,7 @@ def set_head_timer(queue: Queue) -> None:
     ready = line.ready
     if ready.count == 0:
         return
-    if ready.paged and not ready.is_loaded():
+    if not line.is_loaded():
         backlog = line.backlog
         assert backlog is not None, queue.name
         if queue.wants_head:

@@ -131,7 +131,7 @@ def _drop_down_to(
         if drops == drops_max:
             queue.is_overdue = True
             break
-        if ready.paged and not ready.is_loaded():
+        if not line.is_loaded():
             if not _drop_whole_segment(queue, line, excess, excess_bytes):
                 queue.wants_head = True
                 break

@@ -419,7 +419,16 @@ class Line:
     def is_loaded(self) -> bool:
         """Whether the first ready message, if there is one, is in memory."""
         ready = self.ready
-        return not ready.paged or ready.is_loaded()
+        if not ready.paged or ready.is_loaded():
+            return True
+        backlog = self.backlog
+        if backlog is None or ready.on_disk == 0:
+            return False
+        # Reading may have stopped at the end of a segment: a message that came back is first if it
+        # is before the next one.
+        backlog.next_segment()
+        ready.disk_next = backlog.next_index
+        return ready.is_loaded()
 
     def body_bytes(self) -> i64:
         """What the bodies of all ready messages have, with an estimate where only the disk

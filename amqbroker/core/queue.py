@@ -313,7 +313,7 @@ class Queue:
             ready = line.ready
             if ready.count == 0:
                 break
-            if ready.paged and not ready.is_loaded():
+            if ready.paged and not line.is_loaded():
                 # What is behind it was not offered to those who have room, either.
                 awaits_head = consumers.can_any_take()
                 break

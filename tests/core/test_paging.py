@@ -313,3 +313,31 @@ def test_priorities_come_back_from_disk_in_their_order() -> None:
     assert house.channel().get_bodies("q") == expected
     house.advance(1.0)
     assert house._disk.segments == {}
+
+
+def test_what_came_back_is_dropped_before_a_segment_behind_it() -> None:
+    house = SmallHouse()
+    ch = house.channel()
+    ch.declare_queue("q", durable=True, arguments={"x-max-length": 6})
+
+    def publish(*numbers: int) -> None:
+        for number in numbers:
+            ch.publish(b"%d" % number, key="q", properties=PERSISTENT)
+        ch.sync("q")
+
+    publish(0, 1, 2)
+    publish(3, 4, 5)
+    house.advance(0.1)
+    publish(6, 7, 8)
+    publish(9, 10)
+    five = ch.must_get("q")
+    house.advance(0.1)
+    six = ch.must_get("q")
+    assert (five.body, six.body) == (b"5", b"6")
+    ch.nack(six.tag)
+    ch.sync("q")
+    publish(11, 12, 13)
+    ch.nack(five.tag)
+    ch.sync("q")
+    publish(14)
+    assert ch.get_bodies("q") == [b"%d" % number for number in range(9, 15)]

@@ -193,8 +193,7 @@ class NodeMachine(RuleBasedStateMachine):
                 if _is_first(message, consumer.queue):
                     break
             else:
-                # What is read from disk comes in several turns: dead letters arrive in between.
-                if self.pages and self.model.bury(self.house.now):
+                if self.pages and self._turn_between():
                     continue
                 break
             pending.remove((channel, message))
@@ -208,6 +207,14 @@ class NodeMachine(RuleBasedStateMachine):
                 above = [each for each in takers if each.priority > consumer.priority]
                 assert in_turns or not above, "served although a higher priority had room"
             queue.offered(self.house.now)
+
+    def _turn_between(self) -> bool:
+        """What is read from disk comes in several turns: what nobody could take dies, and dead
+        letters arrive, in between. Whether any did."""
+        for queue in self.model.queues.values():
+            if not queue.takers():
+                queue.offered(self.house.now)
+        return self.model.bury(self.house.now)
 
     def _delivered(self, channel: NaiveChannel, consumer: NaiveConsumer, message: Message) -> None:
         queue = consumer.queue
