@@ -233,7 +233,7 @@ def test_consume_ok_comes_first_also_for_a_consumer_of_events(ch: Channel) -> No
     ch.bind("events", "amq.rabbitmq.event", "#")
     ch.send(Basic.Consume(queue="events"))
     ch.expect(Basic.ConsumeOk)
-    keys = [ch.expect_delivery().method.routing_key for _ in range(2)]  # type: ignore[attr-defined]
+    keys = [ch.expect_delivery().routing_key for _ in range(2)]
     assert keys == ["binding.created", "consumer.created"]
 
 

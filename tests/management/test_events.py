@@ -10,7 +10,7 @@ from tests.semantics.peer import Channel
 def _names(ch: Channel) -> list[str]:
     found: list[str] = []
     while (message := ch.get("events", no_ack=True)) is not None:
-        found.append(str(message.method.routing_key))  # type: ignore[attr-defined]
+        found.append(message.routing_key)
     return found
 
 

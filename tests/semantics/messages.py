@@ -31,6 +31,11 @@ class Message:
         return tag
 
     @property
+    def routing_key(self) -> str:
+        """The routing key that it came with."""
+        return str(self.method.routing_key)  # type: ignore[attr-defined]
+
+    @property
     def redelivered(self) -> bool:
         """The redelivered flag."""
         return bool(self.method.redelivered)  # type: ignore[attr-defined]

@@ -147,7 +147,7 @@ def test_fact_211_own_keys_are_kept(bench: Bench) -> None:
     for name in (first, second):
         message = _wait_get(ch, name)
         assert message.method.exchange == exchange  # type: ignore[attr-defined]
-        assert message.method.routing_key == "k"  # type: ignore[attr-defined]
+        assert message.routing_key == "k"
         assert _death(message)["routing-keys"] == ["k", "copy"]
 
 
@@ -192,7 +192,7 @@ def test_fact_211_a_configured_key_replaces_all(bench: Bench) -> None:
     ch.wait_ready(copy, 1)
     _reject(ch, queue)
     message = _wait_get(ch, dead)
-    assert message.method.routing_key == dead  # type: ignore[attr-defined]
+    assert message.routing_key == dead
     assert _death(message)["routing-keys"] == [queue, copy]
     ch.wait_ready(copy, 1)
 

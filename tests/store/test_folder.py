@@ -430,16 +430,23 @@ def test_a_segment_that_is_too_short_is_reported_at_the_start() -> None:
     assert name in disk.names()
 
 
-@pytest.mark.parametrize("holds", [False, True])
-def test_a_damaged_file_is_set_aside_when_it_would_go(holds: bool) -> None:
-    fake = FakeDisk()
-    store = Store(fake)
+def damage_first_file(disk: FakeDisk) -> bytes:
+    """A folder with three messages of queue 1, and a journal file with a wrong bit in the middle;
+    what is in that."""
+    store = Store(disk)
     for body in (b"a", b"b", b"c"):
         store.publish(body, 1)
         store.commit()
-    data = bytearray(fake.content(journal_name(1)))
+    data = bytearray(disk.content(journal_name(1)))
     data[(FILE_HEADER_BYTES + len(data)) // 2] ^= 1
-    fake.put(journal_name(1), bytes(data))
+    disk.put(journal_name(1), bytes(data))
+    return bytes(data)
+
+
+@pytest.mark.parametrize("holds", [False, True])
+def test_a_damaged_file_is_set_aside_when_it_would_go(holds: bool) -> None:
+    fake = FakeDisk()
+    data = damage_first_file(fake)
     disk = HoldingDisk(fake)
     recovered, journal, files = open_folder(disk, SEED, 40)
     if holds:
@@ -452,19 +459,13 @@ def test_a_damaged_file_is_set_aside_when_it_would_go(holds: bool) -> None:
     assert (journal_name(1) in fake.names()) == holds
     disk.release()
     assert journal_name(1) not in fake.names()
-    assert fake.content(journal_name(1) + DAMAGED_SUFFIX) == bytes(data)
+    assert fake.content(journal_name(1) + DAMAGED_SUFFIX) == data
 
 
 def test_a_batch_that_a_snapshot_covers_is_not_undone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A damaged file that goes gets another name, for which there may be no room."""
     disk = FakeDisk()
-    store = Store(disk)
-    for body in (b"a", b"b", b"c"):
-        store.publish(body, 1)
-        store.commit()
-    data = bytearray(disk.content(journal_name(1)))
-    data[(FILE_HEADER_BYTES + len(data)) // 2] ^= 1
-    disk.put(journal_name(1), bytes(data))
+    damage_first_file(disk)
     recovered, journal, files = open_folder(disk, SEED, 40)
     log = journal.open_queue(1)
     for entry in recovered.messages[1]:
